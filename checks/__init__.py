@@ -1,0 +1,13 @@
+"""Claims, evidence, verdicts, figures and the report: never trains, never imports torch.
+
+claim       Claim, Hypothesis, Evidence, Rule, Verdict
+rules       how evidence becomes a verdict, and every threshold
+claims/     one file per family, and the registry CLAIMS
+controls    wrong theories that the checks must refute
+laboratory  the only door to sim
+court       hypotheses, evidence, rule and wrong twin of one claim, as a record
+verify      a whole verification: figures, records, report
+plots, margins, style, report, files   what is written
+initial_state   reading and checking initial states
+cli         the command line
+"""

@@ -1,0 +1,328 @@
+"""Claims of the family gradient (THEORY.md sections 3 and 7)."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import sympy as sp
+
+from checks import controls
+from checks.claim import Claim, Compared, Estimated, Evidence, Exact, WrongTwin
+from checks.hypotheses import MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
+from checks.laboratory import Laboratory
+from checks.rules import Equivalence, ExactZero, RoundOff
+from theory import forward as fw
+from theory.coefficients import constants, from_layout, project, to_layout
+from theory.derive import Recursion, derive, differentiate
+from theory.functions import Gate, Logistic, Sigmoid
+from theory.integrate import evaluate
+from theory.lower import System, system
+from theory.prompt_gradients import prompt_gradients
+from theory.setting import Regime
+from theory.slow import dense_coefficients, derived_coefficients, random_point
+
+# -- the closed forms of section 3 -------------------------------------------------------------------------
+
+
+def _stated(variance: Callable[[sp.Expr], sp.Expr]) -> dict[sp.Indexed, sp.Expr]:
+    """The gradients of one pure prompt as section 3 states them, typed; `variance` is the softmax variance."""
+    stages = derive("B").stages
+    delta = -fw.e * Sigmoid(-fw.e * stages.f)  # e l'(e f)
+    gamma = delta * fw.r[fw.i] * Gate(stages.h)
+    Lam = fw.n_d * delta * sp.Sum(fw.r[fw.i] * Gate(stages.h) * fw.beta[fw.i, fw.k], (fw.i, 1, fw.m))
+    query = {"a": fw.n_a, "b": fw.e * fw.n_b}
+    stated = {fw.alpha[fw.i, fw.k]: fw.n_c * gamma, fw.beta[fw.i, fw.k]: fw.n_d * stages.ebar * gamma}
+    for entry in fw.BLOCK_ENTRIES:
+        s, t = entry
+        key_b = fw.n_b * fw.W_K[s + "b"][fw.k]  # (W_K b_k) in direction s
+        query_s = sum(fw.W_Q[s + u][fw.k] * query[u] for u in "ab")  # (W_Q x_query) in direction s
+        stated[fw.W_Q[entry][fw.k]] = Lam * variance(stages.ebar) * key_b * query[t]
+        stated[fw.W_K[entry][fw.k]] = Lam * variance(stages.ebar) * query_s * (fw.n_b if t == "b" else 0)
+    return stated
+
+
+def _closed_forms(laboratory: Laboratory, stated: Mapping[sp.Indexed, sp.Expr]) -> Evidence:
+    del laboratory
+    # Summed over concepts, so that the derivative in a coefficient of concept k is that of its own prompts.
+    loss = sp.Sum(Logistic(fw.e * derive("B").stages.f), (fw.k, 1, fw.K1))
+    rows = [
+        Exact(name=f"d/d {x}", residual=_difference(differentiate(loss, x), formula)) for x, formula in stated.items()
+    ]
+    return Evidence(rows=tuple(rows), facts={"prompt": "generic (k, e, n+), any L and m"})
+
+
+def _difference(left: sp.Expr, right: sp.Expr) -> sp.Expr:
+    """left - right as a polynomial in formal atoms (ebar, f, gates, sums, coefficients), with e^2 = 1."""
+    stages = derive("B").stages
+    short = {stages.f: sp.Symbol("f"), stages.ebar: sp.Symbol("ebar")}
+
+    def normal(expression: sp.Expr) -> sp.Expr:
+        return sp.expand(expression.xreplace(short).replace(sp.Sum, _pull)).xreplace({fw.e**2: sp.S.One})
+
+    residual = sp.expand(normal(left) - normal(right))
+    for kind in (sp.Sum, sp.Function, sp.Indexed):  # outermost first
+        residual = residual.xreplace({atom: sp.Symbol(str(atom)) for atom in residual.atoms(kind)})
+    return residual
+
+
+def _pull(body: sp.Expr, limits: sp.Tuple) -> sp.Expr:
+    outside, inside = body.as_independent(limits[0], as_Add=False)
+    return outside * sp.Sum(inside, limits)
+
+
+CLOSED_FORMS = Claim(
+    id="gradient/closed_forms_equal_derivatives",
+    statement="The gradients of section 3 for a pure prompt are the derivatives of its loss.",
+    formula=r"\frac{\partial \ell}{\partial W_Q} = \Lambda (1 - \bar e^2)\,(W_K b_k)\, x_{\mathrm{query}}^\top,\qquad "
+    r"\frac{\partial \ell}{\partial \beta_i} = n_d\, \bar e\, \gamma_i",
+    section="3",
+    asserts=lambda: _stated(lambda ebar: 1 - ebar**2),
+    measure=_closed_forms,
+    rule=ExactZero(),
+    wrong_twin=WrongTwin(
+        name="softmax variance",
+        statement="1 + ebar^2 in place of 1 - ebar^2",
+        asserts=lambda: _stated(lambda ebar: 1 + ebar**2),
+    ),
+    uses=(
+        "algebra/mean_sign_is_tanh",
+        "algebra/pooled_label_is_c_plus_ebar_d",
+        "algebra/gradient_and_projection_commute",
+    ),
+    rests_on=("symbolic proof",),
+)
+
+# -- the derived recursion, exactly ------------------------------------------------------------------------
+
+EXACT_POINTS = (("match", 2, 3, 3), ("iid", 2, 2, 4), ("match", 1, 4, 3))  # law, K1, L, m
+
+
+def _dense(laboratory: Laboratory, recursion: Recursion) -> Evidence:
+    del laboratory
+    rows, alive = [], 0
+    for seed, (law, K1, L, m) in enumerate(EXACT_POINTS):
+        point = random_point(K1=K1, L=L, m=m, law=law, seed=seed)
+        dense, derived = dense_coefficients(point), derived_coefficients(recursion, point)
+        alive += sum(value != 0 for value in dense.values())
+        rows += [
+            Exact(name=f"{law}, K1={K1}, L={L}, m={m}: d/d {x}", residual=sp.expand(dense[x] - derived[x]))
+            for x in dense
+        ]
+    facts = {"points": [list(point) for point in EXACT_POINTS], "coefficients": len(rows), "of them not zero": alive}
+    return Evidence(rows=tuple(rows), facts=facts)
+
+
+DENSE_TWIN = Claim(
+    id="gradient/recursion_equals_dense_enumeration",
+    statement="At random rational points the derived recursion equals, exactly, a dense evaluation over all 2^L prompts.",
+    formula=r"\hat s^\top\, \mathbb E_{\text{all } 2^L \text{ prompts}}[\nabla_W \ell]\; \hat t = "
+    r"\sum_{e, n_+} p_{k,e,n_+}\, \partial_{W^{st}} \ell",
+    section="3",
+    asserts=lambda: derive("B"),
+    measure=_dense,
+    rule=ExactZero(),
+    wrong_twin=WrongTwin(
+        name="kappa in the wrong place",
+        statement="n_c and n_d exchanged in the recursion",
+        asserts=lambda: controls.edited(derive("B"), controls.exchange_label_norms),
+    ),
+    uses=("gradient/closed_forms_equal_derivatives",),
+    rests_on=("exact rational arithmetic",),
+)
+
+# -- against autograd --------------------------------------------------------------------------------------
+
+Gradients = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+GENERAL_REGIMES, PROMPTS_EACH = 8, 32
+
+
+def _random_regime(rng: np.random.Generator) -> Regime:
+    """Random sizes, every term on: other concepts, irrelevant features, noise on both sides, both laws."""
+    K1, K2 = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    return Regime().replace(
+        concepts={
+            "K1": K1,
+            "K2": K2,
+            "d_x": 2 * K1 + K2 + int(rng.integers(0, 5)),
+            "d_y": 2 * K1 + int(rng.integers(0, 4)),
+            "kappa_x": float(rng.uniform(0, 0.9)),
+            "kappa_y": float(rng.uniform(0, 0.9)),
+            "weights": None,
+        },
+        prompt={
+            "L": int(rng.integers(1, 8)),
+            "law": str(rng.choice(["match", "iid"])),
+            "p_extra": 0.5,
+            "sigma_x": 0.3,
+            "sigma_y": 0.3,
+        },
+        model={"m": int(rng.integers(2, 25))},
+        ensemble={"seed": int(rng.integers(2**31))},
+    )
+
+
+def _any_prompt(laboratory: Laboratory, formula: Gradients) -> Evidence:
+    rng = np.random.default_rng(20)
+    rows, grid = [], []
+    for _ in range(GENERAL_REGIMES):
+        regime = _random_regime(rng)
+        state = laboratory.draw(regime)
+        weights = state | {name: rng.normal(size=state[name].shape) for name in ("W_Q", "W_K", "W_O")}
+        prompts = laboratory.prompts(regime, state, count=PROMPTS_EACH)
+        stated, auto = formula(weights, prompts), laboratory.autograd(weights, prompts)
+        concepts, prompt = regime.concepts, regime.prompt
+        size = f"K1={concepts.K1} d_x={concepts.d_x} d_y={concepts.d_y} L={prompt.L} m={regime.model.m} {prompt.law}"
+        grid.append(size)
+        # Random weights of order 1 give logits of order d_x, each a sum of d_x^2 products whose round-off enters
+        # the softmax relative to 1; everything else is sums of d_x, d_y, L, m and PROMPTS_EACH terms.
+        roundings = 4.0 * (concepts.d_x**2 + concepts.d_y + prompt.L + regime.model.m + PROMPTS_EACH)
+        rows += [
+            Compared(
+                name=f"d/d {name} at {size}",
+                difference=float(np.abs(stated[name] - auto[name]).max()),
+                scale=float(np.abs(auto[name]).max()) or 1.0,
+                roundings=roundings,
+            )
+            for name in ("W_Q", "W_K", "W_O")
+        ]
+    return Evidence(rows=tuple(rows), facts={"regimes": grid, "prompts each": PROMPTS_EACH})
+
+
+def _keys_and_queries_exchanged(weights: Mapping[str, np.ndarray], prompts: Mapping[str, np.ndarray]) -> dict:
+    right = prompt_gradients(weights, prompts)
+    return right | {"W_Q": right["W_K"], "W_K": right["W_Q"]}
+
+
+ANY_PROMPT = Claim(
+    id="gradient/any_prompt_matches_autograd",
+    statement="The gradients of section 3 for any prompt, with other concepts and noise, equal autograd of the full model at "
+    "random weights and sizes.",
+    formula=r"\nabla_{W_Q}\ell = W_K \sum_l s'_l\, x_l x_{\mathrm{query}}^\top,\quad \nabla_{W_O}\ell = \gamma v^\top,"
+    r"\quad s'_l = p_l (y_l - v)^\top W_O^\top \gamma",
+    section="3",
+    asserts=lambda: prompt_gradients,
+    measure=_any_prompt,
+    rule=RoundOff(reason="4 (d_x^2 + d_y + L + m + prompts) unit round-offs: the lengths of the nested sums"),
+    wrong_twin=WrongTwin(
+        name="keys and queries exchanged",
+        statement="the gradients in W_Q and W_K exchanged",
+        asserts=lambda: _keys_and_queries_exchanged,
+    ),
+    rests_on=("round-off comparison",),
+)
+
+# -- the drift of level B ----------------------------------------------------------------------------------
+
+DRIFT_STATES = 5
+
+
+def random_state(laboratory: Laboratory, seed: int) -> dict[str, np.ndarray]:
+    """Full weights of a random level-B state: every block of every concept on, sizes of order one."""
+    rng = np.random.default_rng([laboratory.regime.ensemble.seed, seed])
+    initial, K1 = laboratory.initial, laboratory.regime.concepts.K1
+    plus, minus = initial["M"][:, 0 : 2 * K1 : 2], initial["M"][:, 1 : 2 * K1 : 2]
+    frame = np.stack([plus + minus, plus - minus], axis=-1)
+    frame = frame / np.linalg.norm(frame, axis=0)  # (d_x, K1, 2)
+    rest = np.eye(len(frame)) - np.einsum("dks,eks->de", frame, frame)
+    full = {
+        name: np.einsum("dks,kst,ekt->de", frame, rng.normal(size=(K1, 2, 2)), frame) + 0.5 * rest
+        for name in ("W_Q", "W_K")
+    }
+    return initial | full | {"W_O": rng.normal(size=initial["W_O"].shape)}
+
+
+def drift(laboratory: Laboratory, state: Mapping[str, np.ndarray], compiled: System) -> dict[str, np.ndarray]:
+    """The level-B gradient at full weights, with the names of section 8."""
+    regime = laboratory.one
+    layout = to_layout(project(state, regime.concepts.K1))
+    gradient = evaluate(compiled.gradient, layout, constants(regime, state["r"]))
+    return {name: array[0] for name, array in from_layout(gradient).items()}
+
+
+def _population_drift(laboratory: Laboratory, compiled: System) -> Evidence:
+    regime, rows = laboratory.regime, []
+    for seed in range(DRIFT_STATES):
+        state = random_state(laboratory, seed)
+        reduced, full = drift(laboratory, state, compiled), laboratory.population_gradient(state)
+        concepts = regime.concepts
+        roundings = 8.0 * (concepts.d_x + concepts.d_y + regime.prompt.L + regime.model.m)
+        rows += [
+            Compared(
+                name=f"{name}, state {seed}",
+                difference=float(np.abs(reduced[name] - full[name]).max()),
+                scale=float(np.abs(full[name]).max()) or 1.0,
+                roundings=roundings,
+            )
+            for name in reduced
+        ]
+    return Evidence(rows=tuple(rows), facts={"random states": DRIFT_STATES})
+
+
+POPULATION_DRIFT = Claim(
+    id="gradient/level_b_drift_matches_population_autograd",
+    statement="At random states the level-B drift equals the projected autograd gradient of the exact population risk.",
+    formula=r"\partial_{W^{st}} R_B = \hat s^\top (\nabla_W R)\, \hat t",
+    section="4",
+    hypotheses=(PURE, SEVERAL_DEMONSTRATIONS),
+    asserts=lambda: system("B"),
+    measure=_population_drift,
+    rule=RoundOff(reason="8 (d_x + d_y + L + m) unit round-offs: the lengths of the nested sums, both sides"),
+    wrong_twin=WrongTwin(
+        name="softmax variance",
+        statement="1 + ebar^2 in place of 1 - ebar^2",
+        asserts=controls.compiled(controls.flip_softmax_variance),
+    ),
+    uses=("gradient/recursion_equals_dense_enumeration",),
+    rests_on=("round-off comparison",),
+)
+
+# Gradients per array whose mean is tested, and prompts in each: batch means are close to normal, and their
+# number sets the width of the Student intervals. Declared before the run; see `margin` below for the size.
+MC_BATCHES, MC_PROMPTS = 2048, 256
+
+
+def _monte_carlo(laboratory: Laboratory, compiled: System) -> Evidence:
+    state = random_state(laboratory, 0)
+    sample = laboratory.minibatch_gradients(state, batches=MC_BATCHES, batch=MC_PROMPTS)
+    reduced, rows = drift(laboratory, state, compiled), []
+    for name, draws in sample.items():
+        mean, error = draws.mean(0), draws.std(0, ddof=1) / np.sqrt(MC_BATCHES)
+        scale = float(np.abs(mean).max())
+        rows += [
+            Estimated(
+                name=f"{name}{list(map(int, where))}",
+                estimate=float(mean[where] - reduced[name][where]),
+                standard_error=float(error[where]),
+                samples=MC_BATCHES,
+                scale=scale,
+            )
+            for where in np.ndindex(mean.shape)
+        ]
+    facts = {"batches": MC_BATCHES, "prompts in each": MC_PROMPTS, "seed": laboratory.regime.ensemble.seed}
+    return Evidence(rows=tuple(rows), facts=facts)
+
+
+MONTE_CARLO = Claim(
+    id="gradient/level_b_drift_matches_minibatches",
+    statement="At a random state the mean of minibatch gradients of the full model, on prompts drawn from the law, is the "
+    "level-B drift.",
+    formula=r"\mathbb E\, \hat s^\top (\nabla_W \hat R_{\mathrm{batch}})\, \hat t = \partial_{W^{st}} R_B",
+    section="4",
+    hypotheses=(PURE, SEVERAL_DEMONSTRATIONS, MLP_STARTS),
+    asserts=lambda: system("B"),
+    measure=_monte_carlo,
+    rule=Equivalence(
+        margin=0.1,
+        reason="a tenth of the largest coefficient of the array: the wrong theories on trial here (a gate, a factor, the "
+        "conditioning of the law) move some coefficient by more; round-off comparisons guard what is finer",
+    ),
+    wrong_twin=WrongTwin(
+        name="gates dropped",
+        statement="a linear network: 1[h > 0] replaced by 1",
+        asserts=controls.compiled(controls.open_all_gates),
+    ),
+    uses=("gradient/level_b_drift_matches_population_autograd",),
+    rests_on=("statistics",),
+)
+
+CLAIMS = (CLOSED_FORMS, DENSE_TWIN, ANY_PROMPT, POPULATION_DRIFT, MONTE_CARLO)

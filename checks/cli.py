@@ -1,0 +1,230 @@
+"""The command line (THEORY.md section 8). Commands import what they need, so that help is instant."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from theory.setting import PolysemeError, Regime, load_regime
+
+app = typer.Typer(
+    name="polyseme",
+    help="Put a theory of how transformers learn in context on trial: derive, integrate, simulate, verify.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RegimeFile = Annotated[
+    Path, typer.Argument(metavar="REGIME.toml", help="The regime, for example regimes/minimal.toml.")
+]
+InitialFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--initial",
+        metavar="INIT.npz",
+        help="Start from W_Q, W_K, W_O, r, M, Q in this file; drawn from the seed if absent.",
+    ),
+]
+OutFile = Annotated[Path, typer.Option("--out", metavar="OUT.npz", help="Write the trajectory to this file.")]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # One thread per process: two threads spike at random on small machines. SymPy would switch to flint silently.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    os.environ.setdefault("SYMPY_GROUND_TYPES", "python")
+    app()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Bad input becomes one sentence and exit status 2; Ctrl-C becomes status 130, with nothing half-written."""
+    try:
+        yield
+    except PolysemeError as error:
+        typer.echo(f"polyseme: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("polyseme: interrupted; no file was left half-written", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Any]:
+    """A callback (done, total) that draws a bar with steps/s and time left on a terminal's standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class StepsPerSecond(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} steps/s" if speed else "")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        StepsPerSecond(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@app.command()
+def derive(
+    level: Annotated[
+        str, typer.Option(help="Level of reduction: S (mirrored neurons) or B (any init); N and Z are not derived yet.")
+    ] = "B",
+    format: Annotated[str, typer.Option(help="latex (an article that compiles), text or json.")] = "text",
+) -> None:
+    """Print the coefficient recursion, derived by SymPy from the forward pass.
+
+    Example: polyseme derive --level B --format latex > recursion.tex
+    """
+    with plain_errors():
+        from theory import show
+        from theory.derive import LIVING_ENTRIES
+        from theory.derive import derive as derive_level
+
+        printers = {"latex": show.as_latex, "text": show.as_text, "json": show.as_json}
+        if level not in LIVING_ENTRIES:
+            raise PolysemeError(f"got --level {level}, expected one of {', '.join(LIVING_ENTRIES)}; type --level B")
+        if format not in printers:
+            raise PolysemeError(f"got --format {format}, expected one of {', '.join(printers)}; type --format text")
+        typer.echo(printers[format](derive_level(level)), nl=False)  # pyright: ignore[reportArgumentType]
+
+
+def _start(regime: Regime, initial: Path | None) -> dict[str, Any]:
+    if initial is not None:
+        from checks.initial_state import load_initial
+
+        return load_initial(initial, regime)
+    from sim.initial import draw_initial
+
+    return draw_initial(regime)
+
+
+@app.command()
+def integrate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None) -> None:
+    """Integrate the level-B recursion of a pure regime.
+
+    Example: polyseme integrate regimes/default.toml --out theory.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import save_npz
+        from theory.coefficients import require_level_b
+        from theory.integrate import integrate as run
+
+        state = _start(regime, initial)
+        require_level_b(regime, state, source=str(initial or regime_file))
+        with progress_bar("integrate level B") as progress:
+            trajectory = run(regime, state, progress=progress)
+        save_npz(out, trajectory)
+
+
+@app.command()
+def simulate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None) -> None:
+    """Train the full transformer, a whole ensemble at once.
+
+    Example: polyseme simulate regimes/default.toml --out simulation.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import save_npz
+        from sim.train import simulate as run
+
+        state = _start(regime, initial)
+        with progress_bar("train the full model") as progress:
+            trajectory = run(regime, state, progress=progress)
+        save_npz(out, trajectory)
+
+
+@app.command()
+def verify(
+    regime_file: Annotated[
+        Path | None, typer.Argument(metavar="[REGIME.toml]", help="The regime; the shipped default if absent.")
+    ] = None,
+    only: Annotated[
+        str, typer.Option(metavar="GLOB", help="Try only the claims whose id matches, for example 'closure/*'.")
+    ] = "*",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write results.json, figures and report.html here; out/NAME if absent."),
+    ] = None,
+) -> None:
+    """Try every claim on a regime, each with its wrong twin, and write the report.
+
+    Exit status: 0 all applicable claims supported; 1 some claim refuted or some check broken; 2 bad input;
+    3 inconclusive or missing.
+
+    Example: polyseme verify regimes/minimal.toml --only 'gradient/*' --out out/minimal
+    """
+    with plain_errors():
+        path = regime_file or default_regime()
+        regime, name = load_regime(path), path.stem
+        from checks.court import exit_status, select
+        from checks.report import summary_sentence
+        from checks.verify import verify as run
+
+        claims, folder = select(only), out or Path("out") / name
+        with _announced() as (announce, progress):
+            replay = f"polyseme verify {os.path.relpath(path)}" if regime_file else "polyseme verify"
+            records = run(regime, claims, folder, name=name, replay=replay, announce=announce, progress=progress)
+        typer.echo(f"\n{summary_sentence(records)}\nReport: {folder / 'report.html'}")
+    raise typer.Exit(exit_status(records))
+
+
+@contextmanager
+def _announced() -> Iterator[tuple[Any, Any]]:
+    """Callbacks for a verification: a line on standard output per verdict, and progress on standard error."""
+    from checks.claim import VERDICTS, Verdict
+
+    def announce(record: dict[str, Any]) -> None:
+        verdict = Verdict(record["verdict"])
+        colour = {Verdict.SUPPORTED: "green", Verdict.REFUTED: "red", Verdict.ERROR: "magenta"}.get(verdict, "yellow")
+        symbol = VERDICTS[verdict][0]
+        typer.secho(f"{symbol} {verdict:<14}", fg=colour, nl=False)
+        typer.echo(f" {record['id']}" + ("" if verdict == Verdict.SUPPORTED else f": {record['sentence']}"))
+
+    bars: list[Any] = []
+
+    def progress(task: str) -> Any:
+        close()
+        bar = progress_bar(task)
+        bars.append(bar)
+        return bar.__enter__()
+
+    def close() -> None:
+        while bars:
+            bars.pop().__exit__(None, None, None)
+
+    def announce_after_bars(record: dict[str, Any]) -> None:
+        close()
+        announce(record)
+
+    try:
+        yield announce_after_bars, progress
+    finally:
+        close()
+
+
+def default_regime() -> Path:
+    """The shipped regime that is judged when none is named."""
+    from importlib.resources import files
+
+    return Path(str(files("regimes") / "default.toml"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Wrong theories: edits of the derived recursion that a sound check has to refute (DESIGN rule 7).
+
+An edit acts on the SymPy expressions before they are compiled, so that the wrong theory runs through the very
+path of the right one.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import sympy as sp
+
+from theory import forward as fw
+from theory.derive import Level, Recursion, derive
+from theory.functions import Gate
+from theory.lower import System, compile_recursion
+
+Edit = Callable[[sp.Expr], sp.Expr]
+
+
+def edited(recursion: Recursion, edit: Edit) -> Recursion:
+    """The recursion with every gradient changed by `edit`; its observables stay right."""
+    return dataclasses.replace(recursion, gradient={x: edit(rhs) for x, rhs in recursion.gradient.items()})
+
+
+def flip_softmax_variance(expression: sp.Expr) -> sp.Expr:
+    """1 + ebar^2 for 1 - ebar^2."""
+    return expression.replace(
+        lambda x: x.is_Add and x.has(sp.tanh) and x.args[0] == 1 and x.args[1].could_extract_minus_sign(),
+        lambda x: 2 - x,
+    )
+
+
+def open_all_gates(expression: sp.Expr) -> sp.Expr:
+    """A linear network: every gate 1[h > 0] replaced by 1."""
+    return expression.replace(Gate, lambda _h: sp.S.One)
+
+
+def exchange_label_norms(expression: sp.Expr) -> sp.Expr:
+    """kappa_y in the wrong place: n_c and n_d exchanged."""
+    return expression.xreplace({fw.n_c: fw.n_d, fw.n_d: fw.n_c})
+
+
+def drop_one_power_of_n_b(expression: sp.Expr) -> sp.Expr:
+    """n_b in place of n_b^2 in front of a sum; n_b < 1, so the two differ in every regime."""
+    return expression / fw.n_b if fw.n_b**2 in sp.Mul.make_args(expression) else expression
+
+
+def compiled(edit: Edit, level: Level = "B") -> Callable[[], System]:
+    """Builds a level with an edit, compiled."""
+    return lambda: compile_recursion(edited(derive(level), edit))

@@ -1,0 +1,1 @@
+"""Named regimes shipped with polyseme: default, minimal, noisy."""

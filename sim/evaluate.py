@@ -1,0 +1,40 @@
+"""Expectations along a run: exact for pure prompts, else over one fixed sample (section 8)."""
+
+import numpy as np
+import torch
+
+from sim.draws import PromptStream
+from sim.model import Weights, outcome
+from sim.plan import EVALUATION_PROMPTS, evaluation_prompts_at_once
+from sim.prompts import Block, Dictionaries, Prompts, enumerate_pure
+from sim.streams import Purpose
+from theory.setting import Regime
+
+OUTCOMES = ("loss", "error", "attention")
+
+
+class Evaluation:
+    """The prompts by which weights are judged, the same for all members and all times, in float64."""
+
+    def __init__(self, regime: Regime, state: dict[str, np.ndarray], *, device: torch.device) -> None:
+        """Enumerate the pure prompts, or draw the evaluation sample from its own stream."""
+        dictionaries = Dictionaries.of(state, device=device, dtype=torch.float64)
+        self._regime = regime
+        self._prompts = enumerate_pure(regime, dictionaries) if regime.prompt.is_pure else _sample(regime, dictionaries)
+
+    @torch.no_grad()
+    def __call__(self, weights: Weights) -> dict[str, np.ndarray]:
+        """loss (without penalty), error and attention of each member, (E,)."""
+        in_double = Weights(**{name: getattr(weights, name).double() for name in ("W_Q", "W_K", "W_O", "r")})
+        members, total = len(weights.W_Q), self._prompts.e.shape[1]
+        size = evaluation_prompts_at_once(self._regime, members=members)
+        sums = dict.fromkeys(OUTCOMES, torch.zeros(members, dtype=torch.float64, device=weights.r.device))
+        for start in range(0, total, size):
+            part = outcome(in_double, self._prompts.slice(start, start + size))
+            sums = {name: sums[name] + getattr(part, name) for name in OUTCOMES}
+        return {name: value.cpu().numpy() for name, value in sums.items()}
+
+
+def _sample(regime: Regime, dictionaries: Dictionaries) -> Prompts:
+    stream = PromptStream(regime, purpose=Purpose.EVALUATION, members=range(1), batch=EVALUATION_PROMPTS)
+    return Block(stream.draw(1), dictionaries).step(0)

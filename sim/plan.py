@@ -1,0 +1,189 @@
+"""The sizes of a run: how much is done at once, and whether it fits into memory (no torch)."""
+
+from dataclasses import dataclass
+
+import psutil
+
+from theory.setting import PolysemeError, Regime
+
+# The fixed evaluation sample of regimes whose expectations have no enumeration. The 0-1 error of one member
+# then has a standard error of at most 0.5 / sqrt(1024) = 0.016; `train_error` averages over fresh prompts.
+EVALUATION_PROMPTS = 1024
+
+# Members are independent, so they may run one chunk after the other; beyond about 256 the tensors of a step
+# leave the cache and the throughput falls again (FACTS.md 1.1 C).
+MEMBERS_PER_CHUNK = 256
+
+# Prompts are drawn for many steps at once, because one call of a generator costs as much as 1000 numbers:
+# 64 steps make that negligible, unless they would need more than 32 MiB.
+STEPS_PER_BLOCK = 64
+BYTES_PER_BLOCK = 2**25
+
+# Evaluation takes as many prompts at once as keep its tensors near the cache.
+BYTES_PER_EVALUATION = 2**23
+
+# A step holds its prompts, the terms that noise and extras are added from, and what autograd saves.
+_COPIES_IN_A_STEP = 3
+# Weights, their gradient, the float64 copy that is measured, and its products in the basis of unit vectors.
+_COPIES_OF_WEIGHTS = 8
+_DOUBLE = 8
+
+
+def members_at_once(regime: Regime) -> int:
+    """How many members of the ensemble are trained together."""
+    return min(regime.ensemble.seeds, MEMBERS_PER_CHUNK)
+
+
+def steps_at_once(regime: Regime, *, members: int, batch: int) -> int:
+    """How many steps of prompts are drawn together; no effect on the numbers drawn (`sim.streams`)."""
+    per_prompt = 4 * (regime.prompt.L + 2)
+    if not regime.prompt.is_pure:
+        per_prompt += sum(_prompt_floats(regime)) + (regime.prompt.L + 1) * (regime.concepts.K1 + regime.concepts.K2)
+    return max(1, min(STEPS_PER_BLOCK, BYTES_PER_BLOCK // (_DOUBLE * members * batch * per_prompt)))
+
+
+def evaluation_prompts_at_once(regime: Regime, *, members: int) -> int:
+    """How many evaluation prompts are put through the models together."""
+    concepts, prompt, model = regime.concepts, regime.prompt, regime.model
+    per_prompt = 3 * (prompt.L + 1) + 2 * concepts.d_x + 2 * concepts.d_y + 2 * model.m
+    shared = sum(_prompt_floats(regime))
+    return max(1, BYTES_PER_EVALUATION // (_DOUBLE * (members * per_prompt + shared)))
+
+
+def enumerated_prompts(regime: Regime) -> int:
+    """How many pure prompts there are in counts: (k, e, n+), less those that `match` excludes (section 3)."""
+    outcomes = regime.prompt.L + (1 if regime.prompt.law == "iid" else 0)
+    return 2 * regime.concepts.K1 * outcomes
+
+
+def record_count(regime: Regime) -> int:
+    """An upper bound on the number of records, without listing them."""
+    training = regime.training
+    if training.record_every == "log":
+        return 3 + 20 * len(str(training.steps))
+    return 2 + training.steps // training.record_every
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Need:
+    """The memory of one part of a run, and the keys of the regime that it is a product of."""
+
+    what: str
+    bytes: int
+    keys: tuple[str, ...]
+
+
+def check_fits(regime: Regime, *, keep_counts: bool = False) -> None:
+    """Raise PolysemeError if the run cannot fit into the memory that is available now.
+
+    An estimate from sizes alone, before anything is allocated: weights and their gradients, prompts of
+    a step and of the evaluation, bases of unit vectors, and all that is recorded. On a GPU the same
+    numbers are compared with the memory of the host, which is where the trajectory ends up.
+    """
+    _raise_if_larger(regime, [*_needs(regime), *([_counts(regime)] if keep_counts else [])])
+
+
+def check_initial_fits(regime: Regime) -> None:
+    """Raise PolysemeError if the initial state alone cannot fit into the memory that is available now."""
+    _raise_if_larger(regime, [_dictionaries(regime), _initial(regime)])
+
+
+def _raise_if_larger(regime: Regime, needs: list[_Need]) -> None:
+    available = psutil.virtual_memory().available
+    total = sum(need.bytes for need in needs)
+    if total > available:
+        largest = max(needs, key=lambda need: need.bytes)
+        raise PolysemeError(
+            f"this regime needs about {_readable(total)} of memory, most of it ({_readable(largest.bytes)}) "
+            f"for {largest.what}, and {_readable(available)} are available; type {_advice(regime, largest)}"
+        )
+
+
+def _advice(regime: Regime, need: _Need) -> str:
+    """The key that matters most: the largest factor of what is needed."""
+    sections = {key: (name, table[key]) for name, table in regime.model_dump().items() for key in table}
+    sizes = {key: value for key, (_, value) in sections.items() if isinstance(value, int)}
+    sizes["record_every"] = record_count(regime)
+    key = max((key for key in need.keys if key in sizes), key=lambda key: sizes[key])
+    section, value = sections[key]
+    change = "larger" if key == "record_every" else "smaller"
+    return f"a {change} value of {key} in [{section}], which has {key} = {value}"
+
+
+def _needs(regime: Regime) -> list[_Need]:
+    concepts, training, ensemble = regime.concepts, regime.training, regime.ensemble
+    members = members_at_once(regime)
+    population = training.batch == "population"
+    batch = enumerated_prompts(regime) if population else int(training.batch)
+    per_prompt = sum(_prompt_floats(regime)) + 2 * concepts.d_x + 2 * regime.model.m
+    ahead = 0 if regime.prompt.is_pure else steps_at_once(regime, members=members, batch=batch)
+    measured = enumerated_prompts(regime) if regime.prompt.is_pure else EVALUATION_PROMPTS
+    observables = 8 * concepts.K1 + 2 * regime.model.m * concepts.K1 + 16
+    return [
+        _dictionaries(regime),
+        _initial(regime),
+        _Need(
+            what="training weights and their gradients",
+            bytes=_DOUBLE * members * _weight_floats(regime) * _COPIES_OF_WEIGHTS,
+            keys=("d_x", "d_y", "m"),
+        ),
+        _Need(
+            what="the prompts of a step",
+            bytes=_DOUBLE * members * batch * per_prompt * (_COPIES_IN_A_STEP + ahead),
+            keys=("batch", "L", "d_x", "d_y", "m", "K1"),
+        ),
+        _Need(
+            what="the evaluation prompts",
+            bytes=_DOUBLE * measured * per_prompt * 3,
+            keys=("L", "d_x", "d_y", "m", "K1"),
+        ),
+        _Need(
+            what="the recorded trajectory",
+            bytes=_DOUBLE * ensemble.seeds * record_count(regime) * observables * 2,
+            keys=("seeds", "record_every", "m", "K1"),
+        ),
+    ]
+
+
+def _dictionaries(regime: Regime) -> _Need:
+    concepts = regime.concepts
+    return _Need(
+        what="the dictionaries and bases of unit vectors",
+        bytes=_DOUBLE * 3 * (concepts.d_x**2 + concepts.d_y**2),
+        keys=("d_x", "d_y"),
+    )
+
+
+def _initial(regime: Regime) -> _Need:
+    return _Need(
+        what="the weights of all members",
+        bytes=_DOUBLE * 2 * regime.ensemble.seeds * _weight_floats(regime),
+        keys=("seeds", "d_x", "d_y", "m"),
+    )
+
+
+def _counts(regime: Regime) -> _Need:
+    outcomes = regime.concepts.K1 * 2 * (regime.prompt.L + 1)
+    return _Need(
+        what="the kept prompt counts",
+        bytes=4 * regime.ensemble.seeds * regime.training.steps * outcomes * 2,
+        keys=("steps", "seeds", "L", "K1"),
+    )
+
+
+def _weight_floats(regime: Regime) -> int:
+    return 2 * regime.concepts.d_x**2 + regime.model.m * regime.concepts.d_y
+
+
+def _prompt_floats(regime: Regime) -> tuple[int, int]:
+    """Numbers in the words (query included) and in the labels of one prompt."""
+    return (regime.prompt.L + 1) * regime.concepts.d_x, regime.prompt.L * regime.concepts.d_y
+
+
+def _readable(amount: int) -> str:
+    size = float(amount)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} PiB"

@@ -1,0 +1,127 @@
+"""Measurements at given weights that checks ask for: gradients and samples, NumPy in and NumPy out."""
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sim.device import versions
+from sim.draws import Draws, PromptStream
+from sim.initial import WEIGHTS
+from sim.model import Weights, outcome
+from sim.observe import project
+from sim.plan import MEMBERS_PER_CHUNK, steps_at_once
+from sim.prompts import Block, Dictionaries, Prompts, enumerate_pure
+from sim.streams import Purpose
+from theory.setting import Regime
+
+__all__ = [
+    "minibatch_gradients",
+    "population_gradient",
+    "project",
+    "prompt_gradients",
+    "sample_prompts",
+    "versions",
+]
+
+_CPU = torch.device("cpu")
+_SAMPLED = ("x", "y", "x_query", "e", "concept", "signs")
+
+
+def prompt_gradients(weights: dict[str, np.ndarray], prompts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The gradient of the mean loss l(e f), without penalty, of one model over given prompts (section 1).
+
+    `weights`: W_Q, W_K, W_O, r without an ensemble axis. `prompts`: x (B, L, d_x), y (B, L, d_y),
+    x_query (B, d_x), e (B,), any real vectors. Returns W_Q, W_K, W_O in float64, by autograd.
+    """
+    x, y, x_query, e = (torch.tensor(prompts[name], dtype=torch.float64)[None] for name in ("x", "y", "x_query", "e"))
+    given = Prompts(
+        x=x,
+        y=y,
+        x_query=x_query,
+        e=e,
+        # Concepts and signs enter the correct attention weight alone, of which no gradient is taken here.
+        concept=torch.zeros_like(e, dtype=torch.int64),
+        signs=torch.ones_like(x[..., 0]),
+        probability=torch.full_like(e, 1 / e.shape[1]),
+    )
+    return _gradient(_one_model(weights), given)[0]
+
+
+def population_gradient(regime: Regime, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The gradient of the exact expected loss of pure prompts, without penalty (sections 1 and 3).
+
+    `weights` as an initial state (section 8) without an ensemble axis. Returns W_Q, W_K, W_O and loss
+    () in float64. Raises PolysemeError if the prompts of the regime are not pure.
+    """
+    dictionaries = Dictionaries.of(weights, device=_CPU, dtype=torch.float64)
+    gradient, loss = _gradient(_one_model(weights), enumerate_pure(regime, dictionaries))
+    return gradient | {"loss": loss}
+
+
+def minibatch_gradients(
+    regime: Regime, weights: dict[str, np.ndarray], *, batches: int, batch: int, seed_offset: int = 0
+) -> dict[str, np.ndarray]:
+    """Independent minibatch gradients at the same weights, projected on the coefficients of level B.
+
+    `weights` as an initial state without an ensemble axis. Returns W_Q_blocks, W_K_blocks (batches, K1,
+    2, 2) and alpha, beta (batches, m, K1), float64, without penalty. Another `seed_offset` gives
+    independent batches.
+    """
+    dictionaries = Dictionaries.of(weights, device=_CPU, dtype=torch.float64)
+    members = range(seed_offset, seed_offset + 1)
+    stream = PromptStream(regime, purpose=Purpose.PROBE, members=members, batch=batch)
+    at_once = min(MEMBERS_PER_CHUNK, steps_at_once(regime, members=1, batch=batch))
+    parts = []
+    for start in range(0, batches, at_once):
+        count = min(at_once, batches - start)
+        prompts = Block(_steps_as_members(stream.draw(count)), dictionaries).step(0)
+        gradients = _gradients(_copies(weights, count), prompts)[0]
+        parts.append(project(weights["M"], weights["Q"], gradients))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def sample_prompts(
+    regime: Regime, initial: dict[str, np.ndarray], *, count: int, seed_offset: int = 0
+) -> dict[str, np.ndarray]:
+    """`count` prompts from the law of the regime (section 1), in float64.
+
+    Returns x (count, L, d_x), y (count, L, d_y), x_query (count, d_x), e (count,), concept (count,) int
+    and signs (count, L), built from the dictionaries M and Q of `initial`. Another `seed_offset` gives
+    independent prompts.
+    """
+    dictionaries = Dictionaries.of(initial, device=_CPU, dtype=torch.float64)
+    members = range(seed_offset, seed_offset + 1)
+    stream = PromptStream(regime, purpose=Purpose.SAMPLE, members=members, batch=count)
+    prompts = Block(stream.draw(1), dictionaries).step(0)
+    return {name: getattr(prompts, name)[0].numpy() for name in _SAMPLED}
+
+
+def _one_model(weights: dict[str, np.ndarray]) -> Weights:
+    return _copies(weights, 1)
+
+
+def _copies(weights: dict[str, np.ndarray], count: int) -> Weights:
+    """The same model `count` times, so that each copy gets the gradient of its own prompts."""
+    stacked = {name: np.repeat(weights[name][None], count, axis=0) for name in WEIGHTS}
+    return Weights.of(stacked | {"r": weights["r"]}, device=_CPU, dtype=torch.float64)
+
+
+def _steps_as_members(draws: Draws) -> Draws:
+    """T steps of one member as one step of T members."""
+    arrays = {field.name: getattr(draws, field.name) for field in dataclasses.fields(draws)}
+    swapped = {name: array.swapaxes(0, 1) for name, array in arrays.items() if array is not None}
+    return dataclasses.replace(draws, **swapped)
+
+
+def _gradients(weights: Weights, prompts: Prompts) -> tuple[dict[str, np.ndarray], Tensor]:
+    loss = outcome(weights, prompts).loss
+    gradients = torch.autograd.grad(loss.sum(), weights.trained)
+    return {name: gradient.numpy() for name, gradient in zip(WEIGHTS, gradients, strict=True)}, loss.detach()
+
+
+def _gradient(weights: Weights, prompts: Prompts) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """As `_gradients` for a single model, without its ensemble axis."""
+    gradients, loss = _gradients(weights, prompts)
+    return {name: gradient[0] for name, gradient in gradients.items()}, loss[0].numpy()

@@ -1,0 +1,149 @@
+"""Prompts as tensors: sampled under any law, or all pure ones with their probabilities (section 1)."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sim.draws import Draws, PromptStream
+from sim.plan import steps_at_once
+from theory.setting import PolysemeError, Regime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """A batch of prompts for each member; an ensemble axis of length 1 is shared by all members.
+
+    `probability` weighs the prompts: 1/B in a sample, the exact probability in an enumeration. So the
+    mean over the batch is always `(probability * value).sum(-1)`.
+    """
+
+    x: Float[Tensor, "E B L d_x"]
+    y: Float[Tensor, "E B L d_y"]
+    x_query: Float[Tensor, "E B d_x"]
+    e: Float[Tensor, "E B"]
+    concept: Int[Tensor, "E B"]
+    signs: Float[Tensor, "E B L"]
+    probability: Float[Tensor, "1 B"]
+
+    def slice(self, start: int, stop: int) -> "Prompts":
+        """Prompts start..stop-1 of every member; their probabilities then sum to less than 1."""
+        parts = {field.name: getattr(self, field.name)[:, start:stop] for field in dataclasses.fields(self)}
+        return Prompts(**parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dictionaries:
+    """The features as rows, so that a word is a row looked up: M^T and Q^T."""
+
+    words: Float[Tensor, "features d_x"]
+    labels: Float[Tensor, "signed_concepts d_y"]
+
+    @classmethod
+    def of(cls, state: dict[str, np.ndarray], *, device: torch.device, dtype: torch.dtype) -> "Dictionaries":
+        """M and Q of an initial state (section 8) on a device."""
+        words, labels = (torch.from_numpy(np.array(state[name].T, order="C")) for name in ("M", "Q"))
+        return cls(words=words.to(device, dtype), labels=labels.to(device, dtype))
+
+
+class Block:
+    """T steps of prompts on a device, of which one at a time is written out as vectors."""
+
+    def __init__(self, draws: Draws, dictionaries: Dictionaries) -> None:
+        """Move the draws next to the dictionaries."""
+        self._dictionaries = dictionaries
+        device, dtype = dictionaries.words.device, dictionaries.words.dtype
+        sign_of_word = np.concatenate([draws.signs, draws.e[..., None]], axis=-1)
+        column = 2 * draws.concept[..., None] + (sign_of_word < 0)
+        self._column = torch.from_numpy(column).to(device)
+        self._concept = torch.from_numpy(draws.concept).to(device)
+        self._e = torch.from_numpy(draws.e).to(device, dtype)
+        self._signs = torch.from_numpy(draws.signs).to(device, dtype)
+        self._extra, self._word_noise, self._label_noise = (
+            None if array is None else torch.from_numpy(array).to(device, dtype)
+            for array in (draws.extra, draws.word_noise, draws.label_noise)
+        )
+        batch = draws.e.shape[-1]
+        self._probability = torch.full((1, batch), 1 / batch, device=device, dtype=dtype)
+
+    def steps(self) -> Iterator[Prompts]:
+        """The prompts of one step after the other."""
+        return (self.step(t) for t in range(len(self._e)))
+
+    def step(self, t: int) -> Prompts:
+        """The prompts of step t of the block: x = M z + noise, y = Q z + noise (section 1).
+
+        The label carries the concepts and signs of its word; nu never reaches it.
+        """
+        dictionaries, column = self._dictionaries, self._column[t]
+        words = dictionaries.words[column]
+        labels = dictionaries.labels[column[..., :-1]]
+        if self._extra is not None:
+            extra = self._extra[t]
+            words = words + extra @ dictionaries.words
+            labels = labels + extra[..., :-1, : len(dictionaries.labels)] @ dictionaries.labels
+        if self._word_noise is not None:
+            words = words + self._word_noise[t]
+        if self._label_noise is not None:
+            labels = labels + self._label_noise[t]
+        return Prompts(
+            x=words[..., :-1, :],
+            y=labels,
+            x_query=words[..., -1, :],
+            e=self._e[t],
+            concept=self._concept[t],
+            signs=self._signs[t],
+            probability=self._probability,
+        )
+
+
+def batches(stream: PromptStream, dictionaries: Dictionaries, *, members: int, steps: int) -> Iterator[Prompts]:
+    """Fresh prompts for every step, without end; `steps`, how many are wanted, bounds what is drawn ahead."""
+    ahead = min(max(steps, 1), steps_at_once(stream.regime, members=members, batch=stream.batch))
+    while True:
+        yield from Block(stream.draw(ahead), dictionaries).steps()
+
+
+def enumerate_pure(regime: Regime, dictionaries: Dictionaries) -> Prompts:
+    """Every pure prompt up to the order of its demonstrations, and its exact probability (sections 1, 3).
+
+    One prompt for each (k, e, n+), its n+ demonstrations of sign +1 first; the model does not see their
+    order. `match` leaves out those without a match and divides by 1 - 2^-L. Raises PolysemeError if the
+    law is not pure.
+    """
+    prompt, probabilities = regime.prompt, regime.concepts.probabilities
+    if not prompt.is_pure:
+        raise PolysemeError(
+            f"prompts can be enumerated only when they are pure, got p_extra = {prompt.p_extra}, sigma_x = "
+            f"{prompt.sigma_x}, sigma_y = {prompt.sigma_y}; type 0 for all three in [prompt], or a number "
+            "for batch in [training]"
+        )
+    excluded = 1 if prompt.law == "match" else 0
+    outcomes = [
+        # Whole numbers divided last: the quotient is correctly rounded for every L.
+        (k, e, n, pi / 2 * (math.comb(prompt.L, n) / (2**prompt.L - excluded)))
+        for k, pi in enumerate(probabilities)
+        for e in (1, -1)
+        for n in range(prompt.L + 1)
+        if not (excluded and n == (0 if e == 1 else prompt.L))
+    ]
+    concept, e, positive, probability = (np.array(column) for column in zip(*outcomes, strict=True))
+    signs = np.where(np.arange(prompt.L) < positive[:, None], 1, -1)
+    block = Block(
+        Draws(
+            concept=concept[None, None],
+            e=e[None, None].astype(np.int8),
+            signs=signs[None, None].astype(np.int8),
+            extra=None,
+            word_noise=None,
+            label_noise=None,
+        ),
+        dictionaries,
+    )
+    exact = torch.from_numpy(probability[None]).to(dictionaries.words)
+    return dataclasses.replace(block.step(0), probability=exact)

@@ -1,0 +1,249 @@
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from checks.report import VERDICTS, Equation, FigureEntry, summary_sentence, write_report
+from theory.setting import PolysemeError, Regime
+
+RECORDS = json.loads(Path(__file__).with_name("example_results.json").read_text(encoding="utf-8"))
+"""A made-up verification with every verdict, as results.json holds it."""
+
+LONG = (
+    r"\mathtt{W\_Q}^{ba}_{k}(t+1) = \left(1-\eta_t\lambda\right) \mathtt{W\_Q}^{ba}_{k}(t) - \eta_t n_a n_b "
+    + " + ".join(
+        rf"\sum_{{e}}\sum_{{n_+=0}}^{{L}} \frac{{1}}{{{k}}} \left(1 - \tanh^{{2}}{{\left(g + \log{{\left(n_+ \right)}} \right)}}\right)"
+        for k in range(2, 9)
+    )
+)
+LATEX = {
+    "query weights, level B": LONG,
+    "key weights, level B": LONG.replace("Q", "K"),
+    "softmax average of the signs": r"\bar{e} = \tanh{\left(g + \frac{1}{2}\log{\left(\frac{n_{+}}{n_{-}} \right)} \right)}",
+    "value": r"v = c_k + \bar{e} d_k",
+    "gate": r"\mathbf{1}\left[h_i > 0\right] = \begin{cases} 1 & \text{for}\: h_{i} > 0 \\0 & \text{otherwise} \end{cases}",
+    "idempotents": r"P_s P_t = \delta_{st} P_s, \qquad \sum_s P_s = I",
+    "level N": r"\mathbb{E}\,\mathrm{relu}(h) = \mu\,\Phi\left(\frac{\mu}{\tau}\right)",
+    "decay": r"\prod_{t} \left(1 - \eta_t \lambda\right)",
+    "softmax derivative": r"1 - \bar{e}^{2}",
+    "blocks": r"\left[\begin{matrix}W^{aa} & W^{ab}\\W^{ba} & W^{bb}\end{matrix}\right]",
+    "in lines": r"\begin{align*} f &= r^{T} h \\ &+ 0 \end{align*}",
+    "unknown <command>": r"\foo{b} < 1",
+}
+
+SVG = """<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
+<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9" version="1.1">
+<metadata><a href="https://matplotlib.org/">made</a></metadata>
+<defs><style type="text/css">*{stroke-linecap: butt}</style><path id="glyph" d="M0 0"/></defs>
+<defs><clipPath id="clip"><rect width="9" height="9"/></clipPath></defs>
+<g id="axes_1" clip-path="url(#clip)"><use xlink:href="#glyph" style="clip-path: url(#clip)"/></g></svg>"""
+
+REPLAY = "polyseme verify regimes/default.toml --out out"
+
+
+def written(path: Path, **changes) -> str:
+    """The report of the made-up verification, with some arguments changed."""
+    arguments = {
+        "records": RECORDS,
+        "equations": [Equation(caption=caption, latex=latex) for caption, latex in LATEX.items()],
+        "figures": [FigureEntry(title=f"Figure {k}", caption="What it shows.", svg=SVG) for k in "AB"],
+        "regime_tables": Regime().model_dump(),
+        "provenance": {"regime": "default", "seconds": 192.4, "versions": {"numpy": "2.3"}, "seeds": [0, 1]},
+        "replay": REPLAY,
+    }
+    write_report(path, **(arguments | changes))
+    return path.read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Tags, attributes and words of a page; an unbalanced tag is an error."""
+
+    VOID = frozenset({"meta", "input", "br", "wbr", "link", "img", "hr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        assert len(dict(attrs)) == len(attrs), f"<{tag}> repeats an attribute"
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert {"svg", "math"} & set(self.open) or tag in self.VOID, f"<{tag}/> does not close itself in HTML"
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open):
+            self.words.append(data)
+
+    def all(self, attribute: str) -> list[str]:
+        return [attributes[attribute] or "" for _, attributes in self.tags if attribute in attributes]
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory) -> str:
+    return written(tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_the_made_up_records_cover_every_verdict():
+    assert {record["verdict"] for record in RECORDS} == set(VERDICTS)
+    assert len(RECORDS) >= 16 and len(LATEX) >= 12
+
+
+def test_every_claim_is_in_the_table_and_in_the_details(page: Page):
+    for record in RECORDS:
+        assert page.text.count(record["id"]) >= 3  # table, details, replay command
+        assert record["statement"] in page.text
+        assert record["replay"] in page.text
+    rows = [attributes["data-verdict"] for tag, attributes in page.tags if tag == "tr" and "data-verdict" in attributes]
+    assert rows == [record["verdict"] for record in RECORDS]
+
+
+def test_the_summary_comes_first_and_says_what_does_not_hold(page: Page):
+    assert page.text.index("11 of the 15 claims that apply to this regime are supported") < page.text.index("algebra/")
+    assert "Wall time 3 min 12 s" in page.text and REPLAY in page.text
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "sentence"),
+    [
+        (["supported"] * 3, "All 3 claims that apply to this regime are supported."),
+        (["supported"], "The one claim that applies to this regime is supported."),
+        (["not_applicable"], "No claim applies to this regime."),
+        (["refuted"], "0 of the 1 claims that apply to this regime are supported; 1 is refuted."),
+        (
+            ["supported", "error", "error", "missing", "not_applicable"],
+            "1 of the 4 claims that apply to this regime are supported; 1 is without evidence; 2 are in error; "
+            "1 more does not apply.",
+        ),
+    ],
+)
+def test_summary_sentence(verdicts: list[str], sentence: str):
+    assert summary_sentence([{"verdict": verdict} for verdict in verdicts]) == sentence
+
+
+def test_verdicts_have_symbol_text_and_meaning_and_only_supported_is_green(html: str, page: Page):
+    for verdict, (symbol, meaning) in VERDICTS.items():
+        assert f"{symbol} {verdict.replace('_', ' ')}" in page.text
+        assert meaning[1:] in page.text
+    green = re.findall(r"\.([a-z_]+) \{[^}]*var\(--good", html)
+    assert set(green) == {"supported", "yes"}  # 'yes' marks a hypothesis that holds
+
+
+def test_a_twin_that_survives_is_loud(tmp_path: Path):
+    survivor = RECORDS[0] | {"control": RECORDS[0]["control"] | {"verdict": "supported"}}
+    page = Page(written(tmp_path / "r.html", records=[survivor]))
+    assert "not refuted: supported" in page.text and "as it must be" not in page.text.replace(
+        survivor["control"]["sentence"], ""
+    )
+
+
+def test_numbers_can_be_read(page: Page):
+    assert "2.2 × 10−14" in page.text and "2.2e-14 " not in page.text
+    assert "−0.31" in page.text and "∞" in page.text
+    assert "0, 100, 200, 300, … 2900 (30 values)" in page.text
+
+
+def test_the_page_loads_nothing(html: str, page: Page):
+    for name in ("src", "href", "action", "data", "poster", "srcset"):
+        assert [value for value in page.all(name) if not value.startswith("#")] == []
+    assert not [tag for tag, _ in page.tags if tag in {"link", "img", "iframe", "object", "embed", "base"}]
+    assert "@import" not in html
+    assert [value for value in re.findall(r"url\(([^)]*)\)", html) if not value.startswith("#")] == []
+    names = {"http://www.w3.org/2000/svg", "http://www.w3.org/1998/Math/MathML"}
+    assert set(re.findall(r"https?://[^\s\"'<>]+", html)) == names
+    assert "default-src 'none'" in html
+
+
+def test_identifiers_are_unique_and_every_link_has_its_target(html: str, page: Page):
+    ids = page.all("id")
+    assert len(ids) == len(set(ids))
+    targets = [value[1:] for value in page.all("href")] + re.findall(r"url\(#([^)]*)\)", html)
+    assert {"f1-clip", "f2-clip", "f1-glyph", "f2-glyph"} <= set(targets)
+    assert set(targets) <= set(ids)
+
+
+def test_figures_have_a_text_alternative_and_keep_their_styles_to_themselves(html: str, page: Page):
+    labels = [
+        attributes["aria-label"] for tag, attributes in page.tags if tag == "svg" and attributes.get("role") == "img"
+    ]
+    assert labels == ["Figure A. What it shows.", "Figure B. What it shows."]
+    assert "#f1 { *{stroke-linecap: butt} }" in html
+    assert "made" not in page.words
+
+
+def test_equations_are_mathml_and_what_cannot_be_converted_is_shown(html: str, page: Page):
+    math = [tag for tag, _ in page.tags if tag == "math"]
+    with_formula = sum(bool(record["formula"]) for record in RECORDS)
+    assert len(math) == len(LATEX) - 1 + with_formula
+    assert r"\foo{b} < 1" in page.text and "&lt;command&gt;" in html
+    assert "\\_" not in page.text
+    for attributes in (attributes for tag, attributes in page.tags if attributes.get("class") == "formula"):
+        assert attributes["tabindex"] == "0" and attributes["aria-label"]
+
+
+def test_text_from_outside_is_escaped(tmp_path: Path):
+    evil = "<script>alert(1)</script>"
+    record = RECORDS[0] | {
+        "statement": evil,
+        "reason": evil,
+        "evidence": {evil: [evil]},
+        "sentence": evil,
+        "formula": evil,
+    }
+    text = written(tmp_path / "r.html", records=[record], provenance={"regime": evil}, replay=evil)
+    assert evil not in text
+    assert len([tag for tag, _ in Page(text).tags if tag == "script"]) == 1
+
+
+def test_numbers_as_results_json_writes_them_are_accepted(tmp_path: Path):
+    record = RECORDS[0] | {"measured": "NaN", "bound": "Infinity", "evidence": {"x": math.nan, "y": [-math.inf] * 9}}
+    text = Page(written(tmp_path / "r.html", records=[record])).text
+    assert "not a number" in text and "−∞" in text
+
+
+def test_nothing_at_all_still_makes_a_page(tmp_path: Path):
+    page = Page(written(tmp_path / "r.html", records=[], equations=[], figures=[], regime_tables={}, provenance={}))
+    assert "No claim applies to this regime." in page.text and "No figure was made." in page.text
+
+
+def test_the_same_verification_gives_the_same_bytes(tmp_path: Path, html: str):
+    assert written(tmp_path / "again.html") == html
+    assert [path.name for path in tmp_path.iterdir()] == ["again.html"]
+
+
+@pytest.mark.parametrize("svg", ["no xml", "<html></html>"])
+def test_a_figure_that_is_no_svg_is_an_error_that_names_it(tmp_path: Path, svg: str):
+    with pytest.raises(ValueError, match=r"figure 'T': got .*, expected an SVG"):
+        written(tmp_path / "r.html", figures=[FigureEntry(title="T", caption="", svg=svg)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(PolysemeError, match="type another path after --out"):
+        written(tmp_path / "file" / "report.html")

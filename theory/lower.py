@@ -1,0 +1,250 @@
+"""The one boundary from symbols to arrays (DESIGN rule 4): a derived recursion as vectorised NumPy.
+
+Index letters become array axes, in the fixed order
+
+    (ensemble member, concept k, query sign e, count n+, neuron i),
+
+and a sum over a letter becomes a contraction of its axis. A bound letter and a free letter of one name share
+their axis, so pre-activations and gates are computed once and used in the risk and in every gradient. The
+cost of one evaluation is a few passes over K1 * 2 (L + 1) * m numbers; `integrate.py` calls it in blocks.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from jaxtyping import Float
+from scipy.special import expit
+from sympy.printing.numpy import NumPyPrinter
+from sympy.printing.precedence import PRECEDENCE
+
+from theory import forward as fw
+from theory.derive import Level, Recursion, derive
+from theory.functions import SignSum
+
+Array = Float[np.ndarray, "#member #concept #sign #count #neuron"]
+
+
+def _identifier(symbol: sp.Basic) -> str:
+    """A Python name: W_Q^{ba} becomes W_Q_ba, n_+ becomes n_plus."""
+    name = str(symbol).replace("^{", "_").replace("}", "").replace("+", "plus")
+    return {"lambda": "lam", "K_1": "K1"}.get(name, name)
+
+
+def _name(symbol: sp.Basic) -> sp.Symbol:
+    return sp.Symbol(_identifier(symbol))
+
+
+K_AXIS, E_AXIS, N_AXIS, I_AXIS = (_name(letter) for letter in (fw.k, fw.e, fw.n_plus, fw.i))
+AXES = {K_AXIS: 1, E_AXIS: 2, N_AXIS: 3, I_AXIS: 4}
+AXES_OF_ARRAY = {
+    **{_name(family[entry].label): frozenset({K_AXIS}) for family in (fw.W_Q, fw.W_K) for entry in fw.BLOCK_ENTRIES},
+    _name(fw.alpha.label): frozenset({I_AXIS, K_AXIS}),
+    _name(fw.beta.label): frozenset({I_AXIS, K_AXIS}),
+    _name(fw.r.label): frozenset({I_AXIS}),
+    _name(fw.P.label): frozenset({K_AXIS, E_AXIS, N_AXIS}),
+    E_AXIS: frozenset({E_AXIS}),
+    N_AXIS: frozenset({N_AXIS}),
+}
+
+
+class Contraction(sp.Function):
+    """Contraction(full, weight, letter, ...): the sum of full * weight over the axes of the letters.
+
+    `full` gathers the factors that vary over prompts and neurons at once, so that the sum is a matrix product.
+    """
+
+
+def _axes_of(expression: sp.Basic, table: Mapping[sp.Symbol, frozenset[sp.Symbol]]) -> frozenset[sp.Symbol]:
+    """The letters along whose axes an array expression varies, given those of its names."""
+    if isinstance(expression, sp.Symbol):
+        return table.get(expression, frozenset())
+    letters = frozenset[sp.Symbol]().union(*(_axes_of(argument, table) for argument in expression.args))
+    return letters - frozenset(expression.args[2:]) if isinstance(expression, Contraction) else letters
+
+
+def _as_array_expression(expression: sp.Expr) -> sp.Expr:
+    """Replace indexed coefficients by array names, and sums by contractions."""
+    if isinstance(expression, sp.Indexed):
+        return _name(expression.base.label)
+    if isinstance(expression, sp.Sum):
+        body, *limits = expression.args
+        body = _as_array_expression(body)
+        for limit in limits:
+            body = _contraction(body, _name(limit[0]))
+        return body
+    if isinstance(expression, SignSum):
+        body, sign = expression.args
+        return _contraction(_as_array_expression(body), _name(sign))
+    if isinstance(expression, sp.Symbol):
+        return _name(expression)
+    if not expression.args:
+        return expression
+    return expression.func(*(_as_array_expression(argument) for argument in expression.args))
+
+
+def _contraction(body: sp.Expr, letter: sp.Symbol) -> sp.Expr:
+    """sum_letter body; nested sums over prompts become one: sum_e e sum_n x = sum_{e, n} e x."""
+    letters = {letter}
+    factors = list(sp.Mul.make_args(body))
+    inner = [x for x in factors if isinstance(x, Contraction) and I_AXIS not in x.args]
+    if letter != I_AXIS and len(inner) == 1:
+        factors.remove(inner[0])
+        full, weight, *bound = inner[0].args
+        factors += [*sp.Mul.make_args(full), *sp.Mul.make_args(weight)]
+        letters |= set(bound)
+    both = [x for x in factors if (axes := _axes_of(x, AXES_OF_ARRAY)) & {E_AXIS, N_AXIS} and I_AXIS in axes]
+    rest = [x for x in factors if x not in both]
+    return Contraction(sp.Mul(*both), sp.Mul(*rest), *sorted(letters, key=AXES.__getitem__))
+
+
+class _ArrayPrinter(NumPyPrinter):
+    """Prints products smallest axes first, and contractions as matrix products."""
+
+    def __init__(self) -> None:
+        """Starts from the axes of the arrays; those of common subexpressions are added as they are named."""
+        super().__init__({"fully_qualified_modules": False, "allow_unknown_functions": True})
+        self.axes = dict(AXES_OF_ARRAY)
+
+    def name_subexpressions(self, expressions: Iterable[sp.Expr]) -> Any:
+        """SymPy's cse, remembering along which axes each named subexpression varies."""
+        named, reduced = sp.cse(list(expressions))
+        for symbol, expression in named:
+            self.axes[symbol] = _axes_of(expression, self.axes)
+        return named, reduced
+
+    def _grouped(self, factors: Iterable[sp.Expr]) -> list[str]:
+        """Factors gathered by their axes, smallest first: few passes over full-size arrays."""
+        groups: dict[frozenset[sp.Symbol], list[sp.Expr]] = {}
+        for factor in factors:
+            groups.setdefault(_axes_of(factor, self.axes), []).append(factor)
+        ordered = sorted(groups.items(), key=lambda item: (len(item[0]), str(sorted(map(str, item[0])))))
+        printed = (
+            ["*".join(self.parenthesize(x, PRECEDENCE["Mul"]) for x in group), len(group)] for _, group in ordered
+        )
+        return [f"({text})" if size > 1 else text for text, size in printed]
+
+    def _print_Mul(self, expr: sp.Mul) -> str:
+        if len({_axes_of(factor, self.axes) for factor in expr.args}) < 2:
+            return super()._print_Mul(expr)
+        sign = "-" if expr.args[0] == -1 else ""
+        return sign + "*".join(self._grouped(x for x in expr.args if x != -1))
+
+    def _print_Contraction(self, expr: sp.Expr) -> str:
+        full, weight, *bound = expr.args
+        over = "".join(str(AXES[letter]) for letter in bound)
+        if full == 1:
+            return f"total{over}({self._print(weight)})"
+        return f"contract{over}({self._print(full)}, {self._print(weight)})"
+
+
+def _contract_neurons(full: Array, weight: Array | float) -> Array:
+    """sum_i full[.., e, n+, i] weight[.., i] as a matrix-vector product."""
+    column = np.broadcast_to(
+        weight,
+        (*np.shape(weight)[:2], 1, 1, full.shape[-1]) if np.ndim(weight) else (1, 1, 1, 1, full.shape[-1]),
+    )
+    return np.matmul(full, np.swapaxes(column, -1, -2))
+
+
+def _contract_prompts(full: Array, weight: Array | float) -> Array:
+    """sum_{e, n+} full[.., e, n+, i] weight[.., e, n+] as a vector-matrix product."""
+    members, concepts, signs, counts, neurons = full.shape
+    row = np.broadcast_to(
+        weight, (*np.shape(weight)[:2], signs, counts, 1) if np.ndim(weight) else (1, 1, signs, counts, 1)
+    )
+    flat = np.matmul(row.reshape(*row.shape[:2], 1, -1), full.reshape(members, concepts, signs * counts, neurons))
+    return flat[:, :, :, None, :]
+
+
+def _total(axes: tuple[int, ...]) -> Callable[[Array], Array]:
+    """The sum over some of the five axes, which stay with size 1."""
+    return lambda x: np.sum(x, axis=axes, keepdims=True)
+
+
+def _half_log_odds(plus: Array, total: Array | int) -> Array:
+    with np.errstate(divide="ignore"):  # log 0 = -inf is the meaning at n+ = 0 and n+ = L
+        return 0.5 * (np.log(plus) - np.log(total - plus))
+
+
+_RUNTIME: dict[str, Callable[..., Any]] = {
+    "ReLU": lambda h: np.maximum(h, 0.0),
+    "Gate": lambda h: np.greater(h, 0.0).astype(np.float64),
+    "Sigmoid": expit,
+    "Logistic": lambda z: np.logaddexp(0.0, -z),
+    "HalfLogOdds": _half_log_odds,
+    "contract4": _contract_neurons,
+    "contract23": _contract_prompts,
+    **{f"total{axes}": _total(tuple(map(int, axes))) for axes in ("1", "2", "3", "4", "23", "123", "14", "1234")},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """A compiled set of expressions. `names` are the array arguments, `outputs` the names of the results."""
+
+    names: tuple[str, ...]
+    outputs: tuple[str, ...]
+    function: Callable[..., list[Array]]
+
+    @property
+    def source(self) -> str:
+        """The generated Python source."""
+        return inspect.getsource(self.function)
+
+    def __call__(self, arrays: Mapping[str, Array | float]) -> dict[str, Array]:
+        """Evaluate at arrays laid out along the five axes; missing names are an error of the caller."""
+        values = self.function(*(arrays[name] for name in self.names))
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def lower(expressions: Mapping[str, sp.Expr]) -> Lowered:
+    """Compile named SymPy expressions over (k, e, n+, i) to one NumPy function with shared subexpressions."""
+    bodies = [_as_array_expression(expression) for expression in expressions.values()]
+    symbols = sorted(set().union(*(body.free_symbols for body in bodies)) - {K_AXIS, I_AXIS}, key=str)
+    printer = _ArrayPrinter()
+    function = sp.lambdify(
+        symbols, bodies, modules=[_RUNTIME, "numpy"], printer=printer, cse=printer.name_subexpressions
+    )
+    return Lowered(names=tuple(map(str, symbols)), outputs=tuple(expressions), function=function)
+
+
+def coefficient_name(coefficient: sp.Indexed) -> str:
+    """The array name of a coefficient, such as W_Q_ba or alpha."""
+    return _identifier(coefficient.base.label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A recursion compiled: gradient and shrinkage per coefficient, observables and pre-activations, as array functions."""
+
+    recursion: Recursion
+    gradient: Lowered
+    shrinkage: Lowered
+    observables: Lowered
+    preactivation: Lowered
+
+
+def compile_recursion(recursion: Recursion) -> System:
+    """Lower every part of a recursion."""
+
+    def by_name(part: Mapping[sp.Indexed, sp.Expr]) -> dict[str, sp.Expr]:
+        return {coefficient_name(x): expression for x, expression in part.items()}
+
+    return System(
+        recursion=recursion,
+        gradient=lower(by_name(recursion.gradient)),
+        shrinkage=lower(by_name(recursion.shrinkage)),
+        observables=lower(recursion.observables),
+        preactivation=lower({"h": recursion.stages.h}),
+    )
+
+
+@cache
+def system(level: Level = "B") -> System:
+    """The compiled recursion of a level (section 4); derived and compiled once per process."""
+    return compile_recursion(derive(level))
