@@ -2,7 +2,9 @@
 #     make verify     derive, integrate, train, judge, report
 #     make test       lint, types, architecture, tests
 
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name))))
+# The first interpreter that runs, is recent enough and can make environments; a name on the PATH alone may be a dead shim.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+    "$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -16,7 +18,7 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # The table of results in the README, from the last `make verify`.
 readme: setup
@@ -25,7 +27,7 @@ readme: setup
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(f"polyseme needs Python 3.11 or later, got {sys.version.split()[0]}; type make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	@test -n "$(PYTHON)" || { echo "polyseme needs Python 3.11 or later with venv; install one, or type make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from checks.claim import Claim
 from checks.court import Record, close_over_uses, level_per_claim, try_claim
@@ -22,7 +21,7 @@ from theory.coefficients import concept_vectors, leak
 from theory.derive import derive
 from theory.integrate import integrate, step_size
 from theory.setting import Regime
-from theory.show import definitions, equations
+from theory.show import definitions, equations, latex, text
 
 Arrays = dict[str, np.ndarray]
 Progress = Callable[[int, int], None]
@@ -160,11 +159,11 @@ def report_equations() -> list[Equation]:
     """The executed level-B objects, printed."""
     recursion = derive("B")
     rows = [
-        Equation(caption=f"definition of {name}", latex=f"{sp.latex(name)} = {sp.latex(meaning)}")
+        Equation(caption=f"definition of {text(name)}", latex=f"{latex(name)} = {latex(meaning)}")
         for name, meaning in definitions(recursion)
     ]
     return rows + [
-        Equation(caption=f"update of {x}", latex=rf"{sp.latex(x)} \leftarrow {sp.latex(right)}")
+        Equation(caption=f"update of {text(x)}", latex=rf"{latex(x)} \leftarrow {latex(right)}")
         for x, right in equations(recursion)
     ]
 

@@ -27,6 +27,7 @@ IDENTITY = frozenset((s, s) for s in WORD_DIRECTIONS)
 # The smallest sizes at which nothing cancels by accident: three demonstrations leave both kinds present with
 # unequal counts, and two neurons form a mirrored pair.
 _L, _NEURONS = 3, 2
+_GAP = sp.Symbol("g", real=True)
 
 
 def _entries(name: str) -> sp.Matrix:
@@ -35,33 +36,46 @@ def _entries(name: str) -> sp.Matrix:
 
 
 @cache
-def _risk() -> tuple[sp.Expr, sp.Matrix, sp.Matrix, sp.Matrix]:
-    """Expected loss of the pure prompts of concept 1 in full matrices W_Q, W_K, W_O, in unit directions (section 1)."""
-    W_Q, W_K = _entries("Q"), _entries("K")
+def _weights() -> tuple[sp.Matrix, sp.Matrix, sp.Matrix]:
+    """W_Q, W_K and W_O with an independent symbol in every block."""
     W_O = sp.Matrix(
         _NEURONS, len(LABEL_DIRECTIONS), lambda i, t: sp.Symbol(f"w{i + 1}_{LABEL_DIRECTIONS[t]}", real=True)
     )
-    size = len(WORD_DIRECTIONS)
-    difference = sp.Matrix([0, n_b, *[0] * (size - 2)])
-    total = sp.S.Zero
-    for e, n_plus in product((1, -1), range(_L + 1)):
-        query = sp.Matrix([n_a, e * n_b, *[0] * (size - 2)])
-        half_gap = (W_K * difference).dot(W_Q * query)
+    return _entries("Q"), _entries("K"), W_O
+
+
+def _half_gap(e: int) -> sp.Expr:
+    """Half the gap between the logits of the two kinds of demonstration of concept 1, for a query of sign e (section 3)."""
+    W_Q, W_K, _ = _weights()
+    spare = [0] * (len(WORD_DIRECTIONS) - 2)
+    difference, query = sp.Matrix([0, n_b, *spare]), sp.Matrix([n_a, e * n_b, *spare])
+    return (W_K * difference).dot(W_Q * query)
+
+
+def _loss_given_gap(e: int) -> sp.Expr:
+    """Expected loss of the pure prompts of concept 1 and sign e, as a function of the half gap `_GAP` (section 1)."""
+    W_O, total = _weights()[2], sp.S.Zero
+    for n_plus in range(_L + 1):
         if n_plus in (0, _L):
             ebar = sp.Integer(1 if n_plus else -1)
         else:
-            ebar = sp.tanh(half_gap + sp.log(sp.Rational(n_plus, _L - n_plus)) / 2)
+            ebar = sp.tanh(_GAP + sp.log(sp.Rational(n_plus, _L - n_plus)) / 2)
         pooled = sp.Matrix([n_c, ebar * n_d, *[0] * (len(LABEL_DIRECTIONS) - 2)])
         outputs = W_O * pooled
         f = (ReLU(outputs[0]) - ReLU(outputs[1])) / _NEURONS
         total += sp.binomial(_L, n_plus) * Logistic(e * f)
-    return total, W_Q, W_K, W_O
+    return total
 
 
 @cache
 def _slope(entry: sp.Symbol) -> sp.Expr:
-    """The derivative of the risk in one entry of W_Q or W_K."""
-    return _risk()[0].diff(entry)
+    """The derivative of the risk in one entry of W_Q or W_K: W_Q and W_K enter the loss through the gap alone."""
+    return sp.Add(*(_loss_slope(e) * _half_gap(e).diff(entry) for e in (1, -1)))
+
+
+@cache
+def _loss_slope(e: int) -> sp.Expr:
+    return _loss_given_gap(e).diff(_GAP).xreplace({_GAP: _half_gap(e)})
 
 
 def _state(W_Q: sp.Matrix, W_K: sp.Matrix, W_O: sp.Matrix, live: dict[str, frozenset[Block]], neurons: Neurons) -> dict:
@@ -85,7 +99,7 @@ def closure(neurons: Neurons = "generic", start: frozenset[Block] = IDENTITY) ->
     Directions of concept 1 are a, b; of another concept a', b'. Generic neurons give level B, mirrored neurons
     level S. Prompts of the other concept add the same blocks with a, b and a', b' exchanged, by symmetry.
     """
-    _, W_Q, W_K, W_O = _risk()
+    W_Q, W_K, W_O = _weights()
     live = {"W_Q": start, "W_K": start}
     while True:
         known = _state(W_Q, W_K, W_O, live, neurons)
@@ -110,20 +124,21 @@ def _exchanged(blocks: frozenset[Block]) -> frozenset[Block]:
 
 
 def _is_nonzero(expression: sp.Expr) -> bool:
-    """Whether a gradient is not identically zero: exact zero by cancellation, non-zero by a value that proves it.
+    """Whether a gradient is not identically zero: non-zero by a value that proves it, zero by exact cancellation.
 
-    Evaluated with 30 digits at one rational point; a symbolically undecided zero is an error, never a guess.
+    The value is taken with 30 digits at one rational point; a zero that is not symbolic is an error, never a guess.
     """
-    expanded = sp.expand(expression)
-    if expanded == 0:
+    if expression == 0:
         return False
     # Positive neurons keep gates open and values of order one; primes make coincidences impossible.
-    symbols = sorted(expanded.free_symbols, key=str)
+    symbols = sorted(expression.free_symbols, key=str)
     point = {symbol: sp.Rational(sp.prime(position + 4), 37) for position, symbol in enumerate(symbols)}
-    value = expanded.subs(point).rewrite(sp.exp).evalf(30)
-    if not value.is_number or abs(value) < sp.Float("1e-20"):
-        raise AssertionError(f"cannot decide whether {expanded} is zero (value {value})")
-    return True
+    value = expression.xreplace(point).rewrite(sp.exp).evalf(30)
+    if value.is_number and abs(value) > sp.Float("1e-20"):
+        return True
+    if sp.expand(expression) == 0:
+        return False
+    raise AssertionError(f"cannot decide whether {expression} is zero (value {value})")
 
 
 def within_concept(live: dict[str, frozenset[Block]]) -> dict[str, tuple[str, ...]]:

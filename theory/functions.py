@@ -8,6 +8,7 @@ are evaluated; `lower.py` gives each of them a numerically stable NumPy form.
 from typing import Any
 
 import sympy as sp
+from sympy.printing.precedence import PRECEDENCE
 
 
 class Gate(sp.Function):
@@ -129,7 +130,7 @@ class SignSum(sp.Expr):
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         body, sign = self.args
-        inner = printer.parenthesize(body, sp.printing.precedence.PRECEDENCE["Mul"])
+        inner = printer.parenthesize(body, PRECEDENCE["Mul"], strict=True)
         total = rf"\sum_{{{printer._print(sign)} = \pm 1}} {inner}"
         return total if exp is None else rf"\left({total}\right)^{{{exp}}}"
 

@@ -1,23 +1,27 @@
 """Print a derived recursion as text, LaTeX or JSON: the very object that `lower.py` compiles (DESIGN rule 2).
 
-Equations are shortened by names for the stages of the forward pass, g, ebar, h and f. The names are put in
+Equations are shortened by names for the stages of the forward pass, g, ebar, h, f and f's slope. The names are put in
 mechanically and `expand` takes them out again, to the identical object.
 """
 
 import json
 
 import sympy as sp
+from sympy.printing.latex import LatexPrinter
 
 from theory import forward as fw
 from theory.derive import Recursion
+from theory.functions import Gate
 
-g_, ebar_, h_, f_ = (sp.IndexedBase(name) for name in ("g", "ebar", "h", "f"))
+g_, ebar_, h_, f_, slope_ = (sp.IndexedBase(name) for name in ("g", "ebar", "h", "f", "s"))
 _SHORT = {
     "f": f_[fw.k, fw.e, fw.n_plus],
+    "slope": slope_[fw.k, fw.e, fw.n_plus],
     "h": h_[fw.i, fw.k, fw.e, fw.n_plus],
     "ebar": ebar_[fw.k, fw.e, fw.n_plus],
     "g": g_[fw.k, fw.e],
 }
+_FORWARD_ORDER = ("g", "ebar", "h", "f", "slope")
 
 HYPOTHESES = {
     "S": (
@@ -30,6 +34,13 @@ HYPOTHESES = {
     ),
 }
 
+_FUNCTIONS = (
+    "ReLU(h) = max(h, 0), Gate(h) = 1[h > 0], Sigmoid(z) = 1/(1 + exp(-z)), so that the loss has slope -Sigmoid(-z)",
+    "HalfLogOdds(n, L) = (1/2) log(n/(L - n)), -oo at n = 0 and +oo at n = L",
+    "SignSum(x, e = +-1): the sum of x over e = +1 and e = -1",
+    "p[k, e, n_+]: the probability of a prompt of concept k, query sign e and n_+ demonstrations of sign +1",
+)
+
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper, landscape, margin=15mm]{geometry}
 \usepackage{amsmath}
@@ -38,34 +49,59 @@ _PREAMBLE = r"""\documentclass{article}
 """
 
 
-def shorten(recursion: Recursion, expression: sp.Expr) -> sp.Expr:
-    """The expression with f, h, ebar and g named, outermost first."""
+class _Latex(LatexPrinter):
+    """Coefficients as W_{Q,k}^{ba}, and sums in the order in which they were written, so 1 - eta lambda."""
+
+    def _print_Indexed(self, expr: sp.Indexed) -> str:
+        label, indices = str(expr.base.label), ",".join(self._print(index) for index in expr.indices)
+        if "^" in label:
+            family, entry = label.split("^")
+            return f"{family[0]}_{{{family[2:]},{indices}}}^{entry}"
+        return f"{self._print(expr.base.label)}_{{{indices}}}"
+
+
+def latex(expression: sp.Expr) -> str:
+    """LaTeX of an expression of the theory."""
+    return _Latex({"order": "none"}).doprint(expression)
+
+
+def text(expression: sp.Expr) -> str:
+    """One line of text of an expression of the theory."""
+    return sp.sstr(expression, order="none")
+
+
+def _meaning(recursion: Recursion, stage: str) -> sp.Expr:
+    """What a name stands for; the slope is the derivative of f in ebar, over n_d."""
     stages = recursion.stages
+    if stage == "slope":
+        return sp.Sum(fw.r[fw.i] * Gate(stages.h) * fw.beta[fw.i, fw.k], (fw.i, 1, fw.m))
+    return getattr(stages, stage)
+
+
+def shorten(recursion: Recursion, expression: sp.Expr) -> sp.Expr:
+    """The expression with f, its slope, h, ebar and g named, outermost first."""
     for stage, name in _SHORT.items():
-        expression = expression.xreplace({getattr(stages, stage): name})
+        expression = expression.xreplace({_meaning(recursion, stage): name})
     # SymPy flattens g + log-odds into one sum, so g is also named inside that sum.
-    logit = stages.ebar.args[0]
-    return expression.xreplace({logit: _SHORT["g"] + logit - stages.g})
+    logit = recursion.stages.ebar.args[0]
+    return expression.xreplace({logit: _SHORT["g"] + logit - recursion.stages.g})
 
 
 def expand(recursion: Recursion, expression: sp.Expr) -> sp.Expr:
     """The inverse of `shorten`: the identical executed object."""
     for stage, name in reversed(_SHORT.items()):
-        expression = expression.xreplace({name: getattr(recursion.stages, stage)})
+        expression = expression.xreplace({name: _meaning(recursion, stage)})
     return expression
 
 
 def definitions(recursion: Recursion) -> list[tuple[sp.Expr, sp.Expr]]:
     """(name, meaning) of the stages in the order of the forward pass; each meaning uses the names before it."""
-    stages, rows = recursion.stages, []
-    for stage in ("g", "ebar", "h", "f"):
-        meaning = getattr(stages, stage)
+    rows = []
+    for stage in _FORWARD_ORDER:
+        meaning = _meaning(recursion, stage)
         # Only the arguments are shortened, or the stage would be replaced by its own name.
         rows.append(
-            (
-                _SHORT[stage],
-                meaning if stage == "g" else meaning.func(*(shorten(recursion, x) for x in meaning.args)),
-            )
+            (_SHORT[stage], meaning if stage == "g" else meaning.func(*(shorten(recursion, x) for x in meaning.args)))
         )
     return rows
 
@@ -77,8 +113,8 @@ def equations(recursion: Recursion) -> list[tuple[sp.Indexed, sp.Expr]]:
 
 def latex_equations(recursion: Recursion) -> list[tuple[str, str, str]]:
     """(left, relation, right) in LaTeX: the definitions with =, then the updates with an arrow."""
-    rows = [(sp.latex(name), "=", sp.latex(meaning)) for name, meaning in definitions(recursion)]
-    return rows + [(sp.latex(x), r"\leftarrow", sp.latex(right)) for x, right in equations(recursion)]
+    rows = [(latex(name), "=", latex(meaning)) for name, meaning in definitions(recursion)]
+    return rows + [(latex(x), r"\leftarrow", latex(right)) for x, right in equations(recursion)]
 
 
 def as_latex(recursion: Recursion) -> str:
@@ -98,9 +134,9 @@ def as_text(recursion: Recursion) -> str:
     """Readable text: hypotheses, definitions, one line per equation."""
     lines = [f"Level {recursion.level}: the coefficient recursion", ""]
     lines += ["Hypotheses", *(f"  {hypothesis}" for hypothesis in HYPOTHESES[recursion.level]), "", "Where"]
-    lines += [f"  {name} = {meaning}" for name, meaning in definitions(recursion)]
-    lines += ["", "One step of size eta"]
-    lines += [f"  {x} <- {right}" for x, right in equations(recursion)]
+    lines += [f"  {name} = {text(meaning)}" for name, meaning in definitions(recursion)]
+    lines += ["", "With", *(f"  {line}" for line in _FUNCTIONS), "", "One step of size eta"]
+    lines += [f"  {x} <- {text(right)}" for x, right in equations(recursion)]
     return "\n".join(lines) + "\n"
 
 
@@ -108,7 +144,7 @@ def as_json(recursion: Recursion) -> str:
     """JSON: level, hypotheses, state, definitions and equations, each as text, LaTeX and srepr."""
 
     def entry(left: sp.Expr, right: sp.Expr) -> dict[str, str]:
-        return {"symbol": str(left), "latex": sp.latex(right), "text": str(right), "srepr": sp.srepr(right)}
+        return {"symbol": str(left), "latex": latex(right), "text": text(right), "srepr": sp.srepr(right)}
 
     document = {
         "level": recursion.level,

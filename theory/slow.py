@@ -179,12 +179,15 @@ class _ExactEvaluation:
     def __init__(self, values: dict[sp.Expr, sp.Expr], sizes: dict[sp.Symbol, int]) -> None:
         self.values = values | {size: sp.Integer(value) for size, value in sizes.items()}
         self.known: dict[tuple, sp.Expr] = {}
+        self.free: dict[sp.Expr, frozenset[sp.Basic]] = {}  # SymPy computes free symbols anew at each call
 
     def __call__(self, node: sp.Expr, letters: dict[sp.Symbol, sp.Integer]) -> sp.Expr:
         """The exact value of `node` where the index letters have the given values."""
         if not node.args:
             return letters[node] if node in letters else self.values.get(node, node)
-        inside = {letter: value for letter, value in letters.items() if letter in node.free_symbols}
+        if node not in self.free:
+            self.free[node] = frozenset(node.free_symbols)
+        inside = {letter: value for letter, value in letters.items() if letter in self.free[node]}
         key = (node, *sorted(inside.items(), key=str))
         if key not in self.known:
             self.known[key] = self._compute(node, inside)

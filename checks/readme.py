@@ -1,0 +1,71 @@
+"""The generated parts of the README: the table of results and the regime keys. Run by `make readme`."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from checks.claim import VERDICTS, Verdict
+from theory.setting import Regime
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def results_table(records: list[dict[str, Any]]) -> str:
+    """A Markdown table with a row per claim: verdict, measured, allowed, and what its wrong twin measured."""
+    lines = ["| claim | verdict | measured | allowed | its wrong twin | which measured |", "|---|---|---|---|---|---|"]
+    for record in records:
+        verdict = Verdict(record["verdict"])
+        twin = record["control"]
+        cells = (
+            f"`{record['id']}`",
+            f"{VERDICTS[verdict][0]} {verdict}",
+            _number(record["measured"]),
+            _number(record["bound"]),
+            f"{twin['name']}: {twin['verdict']}" if twin else "",
+            _number(twin["measured"]) if twin else "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def regime_table() -> str:
+    """A Markdown table of every regime key: its default, its meaning, what is accepted."""
+    lines = ["| key | default | meaning | accepted |", "|---|---|---|---|"]
+    for table, section in Regime().model_dump().items():
+        fields = type(getattr(Regime(), table)).model_fields
+        for key, default in section.items():
+            extra = fields[key].json_schema_extra
+            accepted = extra["accepts"] if isinstance(extra, dict) else ""
+            shown = "absent" if default is None else json.dumps(default)
+            lines.append(f"| `[{table}] {key}` | `{shown}` | {fields[key].description} | {accepted} |")
+    return "\n".join(lines)
+
+
+def replaced(text: str, part: str, content: str) -> str:
+    """`text` with what stands between the markers of a generated part replaced; ValueError if they are not there."""
+    pattern = re.compile(rf"(<!-- {part}:begin[^>]*-->\n).*?(<!-- {part}:end -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"expected the markers '<!-- {part}:begin -->' and '<!-- {part}:end -->'")
+    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", text)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if isinstance(value, int | float) else str(value)
+
+
+def main(results: Path) -> None:
+    """Rewrite README.md from results.json and copy the figure that it shows."""
+    from checks.files import write_atomic
+
+    readme = ROOT / "README.md"
+    text = replaced(readme.read_text(encoding="utf-8"), "regime", regime_table())
+    text = replaced(text, "results", results_table(json.loads(results.read_text(encoding="utf-8"))))
+    write_atomic(readme, text)
+    figure = results.parent / "figures" / "learning_dynamics.svg"
+    write_atomic(ROOT / "docs" / "learning_dynamics.svg", figure.read_bytes())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

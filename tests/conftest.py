@@ -1,0 +1,21 @@
+"""Settings of the whole suite: threads, exact arithmetic, hypothesis; and the versions in the header."""
+
+import os
+
+# Before numpy, torch and sympy are imported: as in checks.cli.main, with the same reasons.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("SYMPY_GROUND_TYPES", "python")
+
+from importlib.metadata import version
+
+from hypothesis import settings
+
+# The same examples at each run, so that a red run is a change and not a draw; no deadline on shared machines.
+settings.register_profile("polyseme", deadline=None, derandomize=True, database=None)
+settings.load_profile("polyseme")
+
+
+def pytest_report_header() -> list[str]:
+    """The versions that the results belong to."""
+    return [", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "sympy", "torch"))]
