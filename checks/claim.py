@@ -1,4 +1,4 @@
-"""Claims, their hypotheses and their evidence (THEORY.md section 7, DESIGN rules 5 to 10)."""
+"""Claims, their hypotheses and their evidence (THEORY.md section 7)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Wrong theories: edits of the derived recursion that a sound check has to refute (DESIGN rule 7).
+"""Wrong theories: edits of the derived recursion that a sound check has to refute.
 
 An edit acts on the SymPy expressions before they are compiled, so that the wrong theory runs through the very
 path of the right one.

@@ -1,4 +1,4 @@
-"""Trying one claim: hypotheses, evidence, rule, and the wrong twin that must be refuted (DESIGN rules 5 to 10)."""
+"""Trying one claim: hypotheses, evidence, rule, and the wrong twin that must be refuted."""
 
 import dataclasses
 import fnmatch

@@ -1,4 +1,4 @@
-"""Hypotheses that claims share, as predicates on the regime (DESIGN rule 10)."""
+"""Hypotheses that claims share, as predicates on the regime."""
 
 from checks.claim import Hypothesis
 

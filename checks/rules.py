@@ -1,4 +1,4 @@
-"""Rules: evidence in, judgement out (DESIGN rules 5 and 6). Every threshold of the suite stands on this page."""
+"""Rules: evidence in, judgement out. Every threshold of the suite stands on this page."""
 
 from dataclasses import dataclass
 from typing import TypeVar

@@ -11,7 +11,7 @@ from theory.setting import PolysemeError, Regime
 EVALUATION_PROMPTS = 1024
 
 # Members are independent, so they may run one chunk after the other; beyond about 256 the tensors of a step
-# leave the cache and the throughput falls again (FACTS.md 1.1 C).
+# leave the cache and the throughput falls again.
 MEMBERS_PER_CHUNK = 256
 
 # Prompts are drawn for many steps at once, because one call of a generator costs as much as 1000 numbers:

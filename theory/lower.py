@@ -1,4 +1,4 @@
-"""The one boundary from symbols to arrays (DESIGN rule 4): a derived recursion as vectorised NumPy.
+"""The one boundary from symbols to arrays: a derived recursion as vectorised NumPy.
 
 Index letters become array axes, in the fixed order
 

@@ -1,4 +1,4 @@
-"""Print a derived recursion as text, LaTeX or JSON: the very object that `lower.py` compiles (DESIGN rule 2).
+"""Print a derived recursion as text, LaTeX or JSON: the very object that `lower.py` compiles.
 
 Equations are shortened by names for the stages of the forward pass, g, ebar, h, f and f's slope. The names are put in
 mechanically and `expand` takes them out again, to the identical object.

@@ -1,4 +1,4 @@
-"""The registry: every claim, in the order of the argument (DESIGN rule 12). Adding a claim is one line here."""
+"""The registry: every claim, in the order of the argument. Adding a claim is one line here."""
 
 from checks.claim import Claim
 from checks.claims import algebra, closure, gradient

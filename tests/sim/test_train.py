@@ -159,7 +159,7 @@ def test_evaluation_sample_agrees_with_enumeration(random_regime, generic_state,
 
 
 def test_float32_stays_close_to_float64(random_regime):
-    # Float32 rounds at 6e-8; 20 steps of size 2 on weights of order 1 keep that below 1e-4 (FACTS: 3e-7 in 200 steps).
+    # Float32 rounds at 6e-8; 20 steps of size 2 on weights of order 1 keep that below 1e-4.
     double = random_regime(8, prompt=NOISY, training={"batch": 16})
     single = double.replace(ensemble={"dtype": "float32"})
     paths = [simulate(regime, draw_initial(regime)) for regime in (double, single)]
