@@ -56,14 +56,6 @@ def enumerated_prompts(regime: Regime) -> int:
     return 2 * regime.concepts.K1 * outcomes
 
 
-def record_count(regime: Regime) -> int:
-    """An upper bound on the number of records, without listing them."""
-    training = regime.training
-    if training.record_every == "log":
-        return 3 + 20 * len(str(training.steps))
-    return 2 + training.steps // training.record_every
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Need:
     """The memory of one part of a run, and the keys of the regime that it is a product of."""
@@ -103,7 +95,7 @@ def _advice(regime: Regime, need: _Need) -> str:
     """The key that matters most: the largest factor of what is needed."""
     sections = {key: (name, table[key]) for name, table in regime.model_dump().items() for key in table}
     sizes = {key: value for key, (_, value) in sections.items() if isinstance(value, int)}
-    sizes["record_every"] = record_count(regime)
+    sizes["record_every"] = regime.training.record_count()
     key = max((key for key in need.keys if key in sizes), key=lambda key: sizes[key])
     section, value = sections[key]
     change = "larger" if key == "record_every" else "smaller"
@@ -139,7 +131,7 @@ def _needs(regime: Regime) -> list[_Need]:
         ),
         _Need(
             what="the recorded trajectory",
-            bytes=_DOUBLE * ensemble.seeds * record_count(regime) * observables * 2,
+            bytes=_DOUBLE * ensemble.seeds * regime.training.record_count() * observables * 2,
             keys=("seeds", "record_every", "m", "K1"),
         ),
     ]

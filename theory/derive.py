@@ -89,7 +89,7 @@ def differentiate(expression: sp.Expr, coefficient: sp.Indexed) -> sp.Expr:
     return derivative.xreplace({new: old for old, new in fresh.items()})
 
 
-def _tidy(expression: sp.Expr) -> sp.Expr:
+def _tidy(expression: sp.Basic) -> sp.Basic:
     """Sum out Kronecker deltas and pull factors out of sums that do not depend on them, innermost first."""
     if not expression.args:
         return expression

@@ -86,7 +86,8 @@ def smooth_horizon(
 def _gates(compiled: System, state: Arrays, numbers: dict) -> Bool[np.ndarray, "..."]:
     """1[h > 0] for every (member, k, e, n+, i), from the executed pre-activation."""
     arguments = {**numbers, **state}
-    return compiled.preactivation({name: arguments[name] for name in compiled.preactivation.names})["h"] > 0
+    values = compiled.preactivation({name: arguments[name] for name in compiled.preactivation.names})
+    return np.asarray(values["h"]) > 0
 
 
 def _start(regime: Regime, initial: Mapping[str, Float[np.ndarray, "..."]]) -> tuple[System, Arrays, dict]:

@@ -34,18 +34,19 @@ def step_size(regime: Regime, t: int) -> float:
     return 2 / (training.lam * (training.gamma + t))
 
 
+def _pieces(size: int, step: int) -> Iterator[slice]:
+    step = max(1, min(size, step))
+    return (slice(start, start + step) for start in range(0, size, step))
+
+
 def _blocks(shape: tuple[int, int, int, int]) -> Iterator[tuple[slice, slice, slice]]:
     """Slices over (member, concept, count) whose arrays, 2 signs and m neurons wide, hold about BLOCK numbers."""
     members, concepts, counts, neurons = shape
 
-    def pieces(size: int, step: int) -> Iterator[slice]:
-        step = max(1, min(size, step))
-        return (slice(start, start + step) for start in range(0, size, step))
-
     room = BLOCK // (2 * neurons)
-    for member in pieces(members, room // (concepts * counts)):
-        for concept in pieces(concepts, room // counts):
-            for count in pieces(counts, room):
+    for member in _pieces(members, room // (concepts * counts)):
+        for concept in _pieces(concepts, room // counts):
+            for count in _pieces(counts, room):
                 yield member, concept, count
 
 
@@ -112,9 +113,9 @@ def integrate(
     """
     compiled = compiled or system("B")
     ensemble = initial["W_Q"].ndim == 3
-    records = regime.training.record_steps()
     state = to_layout(project(initial, regime.concepts.K1))
-    _require_memory(state, len(records))
+    _require_memory(state, regime.training.record_count())
+    records = regime.training.record_steps()
     numbers = constants(regime, initial["r"])
     if counts is not None:
         counts = counts if ensemble else counts[None]

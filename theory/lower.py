@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,10 @@ AXES_OF_ARRAY = {
     E_AXIS: frozenset({E_AXIS}),
     N_AXIS: frozenset({N_AXIS}),
 }
+
+
+# How many values a letter takes: a sum over a letter that its body does not contain is a product.
+SIZES = {K_AXIS: _name(fw.K1), E_AXIS: sp.Integer(2), N_AXIS: _name(fw.L) + 1, I_AXIS: _name(fw.m)}
 
 
 class Contraction(sp.Function):
@@ -97,9 +102,13 @@ def _contraction(body: sp.Expr, letter: sp.Symbol) -> sp.Expr:
         full, weight, *bound = inner[0].args
         factors += [*sp.Mul.make_args(full), *sp.Mul.make_args(weight)]
         letters |= set(bound)
-    both = [x for x in factors if (axes := _axes_of(x, AXES_OF_ARRAY)) & {E_AXIS, N_AXIS} and I_AXIS in axes]
+    axes = {x: _axes_of(x, AXES_OF_ARRAY) for x in factors}
+    missing = letters.difference(*axes.values())
+    factors += [SIZES[x] for x in missing]
+    both = [x for x in factors if I_AXIS in axes.get(x, ()) and axes[x] & {E_AXIS, N_AXIS}]
     rest = [x for x in factors if x not in both]
-    return Contraction(sp.Mul(*both), sp.Mul(*rest), *sorted(letters, key=AXES.__getitem__))
+    bound = sorted(letters - missing, key=AXES.__getitem__)
+    return Contraction(sp.Mul(*both), sp.Mul(*rest), *bound) if bound else sp.Mul(*factors)
 
 
 class _ArrayPrinter(NumPyPrinter):
@@ -137,27 +146,25 @@ class _ArrayPrinter(NumPyPrinter):
     def _print_Contraction(self, expr: sp.Expr) -> str:
         full, weight, *bound = expr.args
         over = "".join(str(AXES[letter]) for letter in bound)
-        if full == 1:
-            return f"total{over}({self._print(weight)})"
+        if full == 1 or over not in ("4", "23"):
+            return f"total{over}({self._print(full * weight)})"
         return f"contract{over}({self._print(full)}, {self._print(weight)})"
 
 
-def _contract_neurons(full: Array, weight: Array | float) -> Array:
+def _contract_neurons(full: Array, weight: Array | float | int) -> Array:
     """sum_i full[.., e, n+, i] weight[.., i] as a matrix-vector product."""
-    column = np.broadcast_to(
-        weight,
-        (*np.shape(weight)[:2], 1, 1, full.shape[-1]) if np.ndim(weight) else (1, 1, 1, 1, full.shape[-1]),
-    )
+    weight = np.reshape(weight, np.shape(weight) or (1,) * 5)
+    column = np.broadcast_to(weight, (*weight.shape[:2], 1, 1, full.shape[-1]))
     return np.matmul(full, np.swapaxes(column, -1, -2))
 
 
-def _contract_prompts(full: Array, weight: Array | float) -> Array:
+def _contract_prompts(full: Array, weight: Array | float | int) -> Array:
     """sum_{e, n+} full[.., e, n+, i] weight[.., e, n+] as a vector-matrix product."""
-    members, concepts, signs, counts, neurons = full.shape
-    row = np.broadcast_to(
-        weight, (*np.shape(weight)[:2], signs, counts, 1) if np.ndim(weight) else (1, 1, signs, counts, 1)
-    )
-    flat = np.matmul(row.reshape(*row.shape[:2], 1, -1), full.reshape(members, concepts, signs * counts, neurons))
+    weight = np.reshape(weight, np.shape(weight) or (1,) * 5)
+    prompts = np.broadcast_shapes(full.shape[2:4], weight.shape[2:4])
+    full = np.broadcast_to(full, (*full.shape[:2], *prompts, full.shape[-1]))
+    row = np.broadcast_to(weight, (*weight.shape[:2], *prompts, 1)).reshape(*weight.shape[:2], 1, -1)
+    flat = np.matmul(row, full.reshape(*full.shape[:2], -1, full.shape[-1]))
     return flat[:, :, :, None, :]
 
 
@@ -166,7 +173,7 @@ def _total(axes: tuple[int, ...]) -> Callable[[Array], Array]:
     return lambda x: np.sum(x, axis=axes, keepdims=True)
 
 
-def _half_log_odds(plus: Array, total: Array | int) -> Array:
+def _half_log_odds(plus: Array, total: Array | float) -> Array:
     with np.errstate(divide="ignore"):  # log 0 = -inf is the meaning at n+ = 0 and n+ = L
         return 0.5 * (np.log(plus) - np.log(total - plus))
 
@@ -179,7 +186,11 @@ _RUNTIME: dict[str, Callable[..., Any]] = {
     "HalfLogOdds": _half_log_odds,
     "contract4": _contract_neurons,
     "contract23": _contract_prompts,
-    **{f"total{axes}": _total(tuple(map(int, axes))) for axes in ("1", "2", "3", "4", "23", "123", "14", "1234")},
+    **{
+        f"total{''.join(axes)}": _total(tuple(map(int, axes)))
+        for size in (1, 2, 3, 4)
+        for axes in combinations("1234", size)
+    },
 }
 
 
@@ -196,7 +207,7 @@ class Lowered:
         """The generated Python source."""
         return inspect.getsource(self.function)
 
-    def __call__(self, arrays: Mapping[str, Array | float]) -> dict[str, Array]:
+    def __call__(self, arrays: Mapping[str, Array | float]) -> dict[str, Array | float | int]:
         """Evaluate at arrays laid out along the five axes; missing names are an error of the caller."""
         values = self.function(*(arrays[name] for name in self.names))
         return dict(zip(self.outputs, values, strict=True))

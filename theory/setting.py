@@ -36,7 +36,9 @@ def _impossible(key: str, got: object, accepts: str) -> PydanticCustomError:
 
 Real = Annotated[float, Field(allow_inf_nan=False)]
 _OVERLAP = "a number in [0, 1), for example {} = 0.2"
-_AT_LEAST_ONE = "a whole number of at least 1, for example {} = {}"
+# No machine holds more; without a limit, whole numbers too large for floating point would pass.
+_MOST = 10**12
+_AT_LEAST_ONE = "a whole number from 1 to 10^12, for example {} = {}"
 _POSITIVE = "a number above 0, for example {} = {}"
 _NOT_NEGATIVE = "a number of at least 0, for example {} = {}"
 
@@ -48,10 +50,14 @@ class _Section(BaseModel):
 class Concepts(_Section):
     """The dictionaries (section 1): sizes, overlaps and concept weights."""
 
-    K1: int = _key(2, "number of concepts", _AT_LEAST_ONE.format("K1", 2), ge=1)
-    K2: int = _key(2, "number of task-irrelevant features", "a whole number of at least 0, for example K2 = 2", ge=0)
-    d_x: int = _key(16, "word dimension", "a whole number of at least 2 K1 + K2, for example d_x = 16", ge=2)
-    d_y: int = _key(12, "label dimension", "a whole number of at least 2 K1, for example d_y = 12", ge=2)
+    K1: int = _key(2, "number of concepts", _AT_LEAST_ONE.format("K1", 2), ge=1, le=_MOST)
+    K2: int = _key(
+        2, "number of task-irrelevant features", "a whole number from 0 to 10^12, for example K2 = 2", ge=0, le=_MOST
+    )
+    d_x: int = _key(
+        16, "word dimension", "a whole number from 2 K1 + K2 to 10^12, for example d_x = 16", ge=2, le=_MOST
+    )
+    d_y: int = _key(12, "label dimension", "a whole number from 2 K1 to 10^12, for example d_y = 12", ge=2, le=_MOST)
     kappa_x: Real = _key(
         0.2, "overlap <mu_k^+, mu_k^-> of the two words of a concept", _OVERLAP.format("kappa_x"), ge=0, lt=1
     )
@@ -99,7 +105,7 @@ class Concepts(_Section):
 class Prompt(_Section):
     """The prompt law (section 1)."""
 
-    L: int = _key(4, "number of demonstrations", _AT_LEAST_ONE.format("L", 4), ge=1)
+    L: int = _key(4, "number of demonstrations", _AT_LEAST_ONE.format("L", 4), ge=1, le=_MOST)
     law: Literal["match", "iid"] = _key(
         "match",
         "condition on a demonstration that shares the query's sign, or not",
@@ -124,7 +130,7 @@ class Prompt(_Section):
 class Model(_Section):
     """Width and init scales (section 1)."""
 
-    m: int = _key(16, "number of hidden neurons", _AT_LEAST_ONE.format("m", 16), ge=1)
+    m: int = _key(16, "number of hidden neurons", _AT_LEAST_ONE.format("m", 16), ge=1, le=_MOST)
     sigma_0: Real = _key(0.1, "W_Q = W_K = sigma_0 I at the start", _NOT_NEGATIVE.format("sigma_0", 0.1), ge=0)
     sigma_1: Real = _key(
         0.1,
@@ -137,11 +143,13 @@ class Model(_Section):
 class Training(_Section):
     """Online SGD or exact population descent (section 1)."""
 
-    steps: int = _key(1000, "number of updates", "a whole number of at least 0, for example steps = 1000", ge=0)
-    batch: Literal["population"] | Annotated[int, Field(ge=1)] = _key(
+    steps: int = _key(
+        1000, "number of updates", "a whole number from 0 to 10^12, for example steps = 1000", ge=0, le=_MOST
+    )
+    batch: Literal["population"] | Annotated[int, Field(ge=1, le=_MOST)] = _key(
         16,
         "prompts per update, or the exact expectation",
-        "a whole number of at least 1 or 'population', for example batch = 16",
+        "a whole number from 1 to 10^12 or 'population', for example batch = 16",
     )
     lam: Real = _key(2e-4, "L2 coefficient lambda", _NOT_NEGATIVE.format("lam", 2e-4), ge=0)
     schedule: Literal["inverse", "constant"] = _key(
@@ -151,21 +159,29 @@ class Training(_Section):
     )
     gamma: Real = _key(2000.0, "offset of the inverse schedule, in steps", _POSITIVE.format("gamma", 2000), gt=0)
     eta: Real = _key(5.0, "step size of the constant schedule", _POSITIVE.format("eta", 5.0), gt=0)
-    record_every: Literal["log"] | Annotated[int, Field(ge=1)] = _key(
+    record_every: Literal["log"] | Annotated[int, Field(ge=1, le=_MOST)] = _key(
         10,
         "steps between records, or a logarithmic grid",
-        "a whole number of at least 1 or 'log', for example record_every = 10",
+        "a whole number from 1 to 10^12 or 'log', for example record_every = 10",
     )
 
     @model_validator(mode="after")
     def _schedule_is_finite(self) -> "Training":
-        if self.schedule == "inverse" and self.lam == 0:
+        first = self.lam * self.gamma  # zero, or so small that its inverse overflows, has no first step
+        if self.schedule == "inverse" and (first == 0 or math.isinf(2 / first)):
             raise _impossible(
                 "lam",
                 self.lam,
-                "a number above 0 with schedule = 'inverse', whose step size is 2 / (lam (gamma + t)); or type schedule = 'constant'",
+                "a number well above 0 with schedule = 'inverse', whose step size is 2 / (lam (gamma + t)); "
+                "or type schedule = 'constant'",
             )
         return self
+
+    def record_count(self) -> int:
+        """The number of records without listing them; an upper bound for the logarithmic grid."""
+        if self.record_every == "log":
+            return 3 + 20 * len(str(self.steps))
+        return 1 + -(-self.steps // self.record_every)
 
     def record_steps(self) -> tuple[int, ...]:
         """The steps at which a trajectory is recorded: 0, the grid, and always the last step."""
@@ -186,6 +202,7 @@ class Ensemble(_Section):
         "number of members; more than one adds a leading ensemble axis",
         _AT_LEAST_ONE.format("seeds", 64),
         ge=1,
+        le=_MOST,
     )
     seed: int = _key(
         0,

@@ -78,7 +78,7 @@ def _meaning(recursion: Recursion, stage: str) -> sp.Expr:
     return getattr(stages, stage)
 
 
-def shorten(recursion: Recursion, expression: sp.Expr) -> sp.Expr:
+def shorten(recursion: Recursion, expression: sp.Basic) -> sp.Basic:
     """The expression with f, its slope, h, ebar and g named, outermost first."""
     for stage, name in _SHORT.items():
         expression = expression.xreplace({_meaning(recursion, stage): name})
@@ -87,7 +87,7 @@ def shorten(recursion: Recursion, expression: sp.Expr) -> sp.Expr:
     return expression.xreplace({logit: _SHORT["g"] + logit - recursion.stages.g})
 
 
-def expand(recursion: Recursion, expression: sp.Expr) -> sp.Expr:
+def expand(recursion: Recursion, expression: sp.Basic) -> sp.Basic:
     """The inverse of `shorten`: the identical executed object."""
     for stage, name in reversed(_SHORT.items()):
         expression = expression.xreplace({name: _meaning(recursion, stage)})
