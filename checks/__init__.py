@@ -10,4 +10,5 @@ verify      a whole verification: figures, records, report
 plots, margins, style, report, files   what is written
 initial_state   reading and checking initial states
 cli         the command line
+readme      the generated parts of the README
 """

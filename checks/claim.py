@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import sympy as sp
 
@@ -61,13 +61,15 @@ class Compared:
     """Two computations of one array: their largest difference, the array's largest size, and unit round-offs.
 
     `roundings` says how many unit round-offs the two may differ by, relative to `scale`: counted by the
-    measurement from the sizes of the sums involved, judged by the rule.
+    measurement from the sizes of the sums involved, judged by the rule. `jump` is how far the computation moves
+    by itself under tiny nudges, beyond what it moves smoothly: not zero where a gate sits on its kink.
     """
 
     name: str
     difference: float
     scale: float
     roundings: float
+    jump: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,7 @@ class Claim:
 
     `asserts()` builds what the claim states (an expression, a formula, a compiled recursion, ...);
     `measure(laboratory, asserted)` gathers the evidence for it, and is run for the wrong twin's assertion too.
+    A claim of scope `any regime` looks at nothing of the regime: it is decided in symbols or at sizes of its own.
     """
 
     id: str
@@ -163,6 +166,7 @@ class Claim:
     wrong_twin: WrongTwin
     uses: tuple[str, ...] = ()
     rests_on: tuple[str, ...] = ()
+    scope: Literal["any regime", "this regime"] = "this regime"
 
     @property
     def family(self) -> str:

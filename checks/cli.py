@@ -1,9 +1,10 @@
 """The command line (THEORY.md section 8). Commands import what they need, so that help is instant."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool | None) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"polyseme {version('polyseme')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = None,
+) -> None:
+    """Put a theory of how transformers learn in context on trial: derive, integrate, simulate, verify."""
+    del version
+
 
 RegimeFile = Annotated[
     Path, typer.Argument(metavar="REGIME.toml", help="The regime, for example regimes/minimal.toml.")
@@ -75,7 +96,8 @@ def progress_bar(description: str) -> Iterator[Any]:
         StepsPerSecond(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -97,8 +119,11 @@ def derive(
         from theory.derive import derive as derive_level
 
         printers = {"latex": show.as_latex, "text": show.as_text, "json": show.as_json}
+        level = level.upper()
         if level not in LIVING_ENTRIES:
-            raise PolysemeError(f"got --level {level}, expected one of {', '.join(LIVING_ENTRIES)}; type --level B")
+            raise PolysemeError(
+                f"got --level {level}, expected {' or '.join(LIVING_ENTRIES)}: no other level is derived yet; type --level B"
+            )
         if format not in printers:
             raise PolysemeError(f"got --format {format}, expected one of {', '.join(printers)}; type --format text")
         typer.echo(printers[format](derive_level(level)), nl=False)  # pyright: ignore[reportArgumentType]
@@ -115,6 +140,20 @@ def _start(regime: Regime, initial: Path | None) -> dict[str, Any]:
 
 
 @app.command()
+def draw(regime_file: RegimeFile, out: OutFile) -> None:
+    """Draw an initial state from the seed, to be edited or fed to `--initial`.
+
+    Example: polyseme draw regimes/default.toml --out start.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import require_writable, save_npz
+
+        require_writable(out)
+        save_npz(out, _start(regime, None))
+
+
+@app.command()
 def integrate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None) -> None:
     """Integrate the level-B recursion of a pure regime.
 
@@ -122,15 +161,17 @@ def integrate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None
     """
     with plain_errors():
         regime = load_regime(regime_file)
-        from checks.files import save_npz
+        from checks.files import require_writable, save_npz
         from theory.coefficients import require_level_b
+        from theory.integrate import for_members
         from theory.integrate import integrate as run
 
+        require_writable(out)
         state = _start(regime, initial)
         require_level_b(regime, state, source=str(initial or regime_file))
         with progress_bar("integrate level B") as progress:
             trajectory = run(regime, state, progress=progress)
-        save_npz(out, trajectory)
+        save_npz(out, for_members(trajectory, regime.ensemble.seeds))
 
 
 @app.command()
@@ -141,13 +182,27 @@ def simulate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None)
     """
     with plain_errors():
         regime = load_regime(regime_file)
-        from checks.files import save_npz
+        from checks.files import require_writable, save_npz
         from sim.train import simulate as run
 
+        require_writable(out)
         state = _start(regime, initial)
         with progress_bar("train the full model") as progress:
             trajectory = run(regime, state, progress=progress)
         save_npz(out, trajectory)
+
+
+@app.command()
+def claims() -> None:
+    """List the registered claims: id and statement.
+
+    Example: polyseme claims
+    """
+    with plain_errors():
+        from checks.claims import CLAIMS
+
+        for claim in CLAIMS:
+            typer.echo(f"{claim.id}\n    {claim.statement}")
 
 
 @app.command()
@@ -160,28 +215,38 @@ def verify(
     ] = "*",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write results.json, figures and report.html here; out/NAME if absent."),
+        typer.Option(
+            metavar="DIR",
+            help="Write results.json, figures and report.html here; out/NAME if absent, out/NAME-part with --only.",
+        ),
     ] = None,
 ) -> None:
     """Try every claim on a regime, each with its wrong twin, and write the report.
 
     Exit status: 0 all applicable claims supported; 1 some claim refuted or some check broken; 2 bad input;
-    3 inconclusive or missing.
+    3 inconclusive, missing, or nothing to try; 130 interrupted.
 
-    Example: polyseme verify regimes/minimal.toml --only 'gradient/*' --out out/minimal
+    Example: polyseme verify regimes/minimal.toml --only 'gradient/*' --out out/gradient
     """
     with plain_errors():
         path = regime_file or default_regime()
         regime, name = load_regime(path), path.stem
+        from checks.files import require_writable
+
+        # A part never overwrites the whole unless it is told to.
+        folder = out or Path("out") / (name if only == "*" else f"{name}-part")
+        require_writable(folder, folder=True)
+        from checks.claims import CLAIMS
         from checks.court import exit_status, select
         from checks.report import summary_sentence
         from checks.verify import verify as run
 
-        claims, folder = select(only), out or Path("out") / name
+        chosen = select(only)
         with _announced() as (announce, progress):
-            replay = f"polyseme verify {os.path.relpath(path)}" if regime_file else "polyseme verify"
-            records = run(regime, claims, folder, name=name, replay=replay, announce=announce, progress=progress)
-        typer.echo(f"\n{summary_sentence(records)}\nReport: {folder / 'report.html'}")
+            replay = shlex.join(["polyseme", "verify", *([os.path.relpath(path)] if regime_file else [])])
+            records = run(regime, chosen, folder, name=name, replay=replay, announce=announce, progress=progress)
+        sentence = summary_sentence(records, partial=len(chosen) < len(CLAIMS), total=len(CLAIMS))
+        typer.echo(f"\n{sentence}\nReport: {folder / 'report.html'}")
     raise typer.Exit(exit_status(records))
 
 
@@ -190,33 +255,20 @@ def _announced() -> Iterator[tuple[Any, Any]]:
     """Callbacks for a verification: a line on standard output per verdict, and progress on standard error."""
     from checks.claim import VERDICTS, Verdict
 
-    def announce(record: dict[str, Any]) -> None:
-        verdict = Verdict(record["verdict"])
-        colour = {Verdict.SUPPORTED: "green", Verdict.REFUTED: "red", Verdict.ERROR: "magenta"}.get(verdict, "yellow")
-        symbol = VERDICTS[verdict][0]
-        typer.secho(f"{symbol} {verdict:<14}", fg=colour, nl=False)
-        typer.echo(f" {record['id']}" + ("" if verdict == Verdict.SUPPORTED else f": {record['sentence']}"))
+    colours = {Verdict.SUPPORTED: "green", Verdict.REFUTED: "red", Verdict.ERROR: "magenta"}
+    with ExitStack() as bar:
 
-    bars: list[Any] = []
+        def progress(task: str) -> Any:
+            bar.close()  # one bar at a time
+            return bar.enter_context(progress_bar(task))
 
-    def progress(task: str) -> Any:
-        close()
-        bar = progress_bar(task)
-        bars.append(bar)
-        return bar.__enter__()
+        def announce(record: dict[str, Any]) -> None:
+            bar.close()
+            verdict = Verdict(record["verdict"])
+            typer.secho(f"{VERDICTS[verdict][0]} {verdict:<14}", fg=colours.get(verdict, "yellow"), nl=False)
+            typer.echo(f" {record['id']}" + ("" if verdict == Verdict.SUPPORTED else f": {record['sentence']}"))
 
-    def close() -> None:
-        while bars:
-            bars.pop().__exit__(None, None, None)
-
-    def announce_after_bars(record: dict[str, Any]) -> None:
-        close()
-        announce(record)
-
-    try:
-        yield announce_after_bars, progress
-    finally:
-        close()
+        yield announce, progress
 
 
 def default_regime() -> Path:

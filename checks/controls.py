@@ -11,7 +11,7 @@ import sympy as sp
 
 from theory import forward as fw
 from theory.derive import Level, Recursion, derive
-from theory.functions import Gate
+from theory.functions import SignSum
 from theory.lower import System, compile_recursion
 
 Edit = Callable[[sp.Expr], sp.Expr]
@@ -19,7 +19,10 @@ Edit = Callable[[sp.Expr], sp.Expr]
 
 def edited(recursion: Recursion, edit: Edit) -> Recursion:
     """The recursion with every gradient changed by `edit`; its observables stay right."""
-    return dataclasses.replace(recursion, gradient={x: edit(rhs) for x, rhs in recursion.gradient.items()})
+    gradient = {x: edit(rhs) for x, rhs in recursion.gradient.items()}
+    if gradient == recursion.gradient:
+        raise AssertionError(f"the edit {edit} changed nothing: the wrong theory would be the right one")
+    return dataclasses.replace(recursion, gradient=gradient)
 
 
 def flip_softmax_variance(expression: sp.Expr) -> sp.Expr:
@@ -30,9 +33,9 @@ def flip_softmax_variance(expression: sp.Expr) -> sp.Expr:
     )
 
 
-def open_all_gates(expression: sp.Expr) -> sp.Expr:
-    """A linear network: every gate 1[h > 0] replaced by 1."""
-    return expression.replace(Gate, lambda _h: sp.S.One)
+def drop_query_sign(expression: sp.Expr) -> sp.Expr:
+    """The slope of the loss without its e: l'(e f) for e l'(e f)."""
+    return expression.replace(SignSum, lambda body, sign: SignSum(sign * body, sign))
 
 
 def exchange_label_norms(expression: sp.Expr) -> sp.Expr:
@@ -43,6 +46,17 @@ def exchange_label_norms(expression: sp.Expr) -> sp.Expr:
 def drop_one_power_of_n_b(expression: sp.Expr) -> sp.Expr:
     """n_b in place of n_b^2 in front of a sum; n_b < 1, so the two differ in every regime."""
     return expression / fw.n_b if fw.n_b**2 in sp.Mul.make_args(expression) else expression
+
+
+def with_shrinkage(base: sp.IndexedBase, factor: sp.Rational) -> Callable[[], System]:
+    """Builds level B with the penalty's pull on one family of coefficients multiplied, compiled."""
+
+    def build() -> System:
+        right = derive("B")
+        pull = {x: factor * value if x.base == base else value for x, value in right.shrinkage.items()}
+        return compile_recursion(dataclasses.replace(right, shrinkage=pull))
+
+    return build
 
 
 def compiled(edit: Edit, level: Level = "B") -> Callable[[], System]:

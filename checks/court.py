@@ -24,11 +24,15 @@ def level_per_claim(claims: Iterable[Claim] = CLAIMS) -> float:
 
 
 def select(pattern: str) -> tuple[Claim, ...]:
-    """The registered claims whose id matches a glob; PolysemeError if none does."""
+    """The registered claims whose id matches a glob, or whose family is named; PolysemeError if there is none."""
+    if pattern in {claim.family for claim in CLAIMS}:
+        pattern = f"{pattern}/*"
     chosen = tuple(claim for claim in CLAIMS if fnmatch.fnmatchcase(claim.id, pattern))
     if not chosen:
         families = ", ".join(dict.fromkeys(f"'{claim.family}/*'" for claim in CLAIMS))
-        raise PolysemeError(f"--only '{pattern}' matches no claim; type a claim id or a glob such as {families}")
+        raise PolysemeError(
+            f"--only '{pattern}' matches no claim; type a claim id or a glob such as {families} (`polyseme claims` lists them)"
+        )
     return chosen
 
 
@@ -39,33 +43,37 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str) -> Record:
     check or a surviving wrong twin makes it an error; neither stops the other claims.
     """
     start = time.perf_counter()
-    hypotheses = [
-        {"name": x.name, "holds": x.holds(laboratory.regime), "got": x.got(laboratory.regime)} for x in claim.hypotheses
-    ]
+    hypotheses: list[Record] = []
     verdict, sentence = Verdict.NOT_APPLICABLE, ""
     evidence: Evidence | None = None
     judgement: Judgement | None = None
     control: Record | None = None
-    if failed := [x for x in hypotheses if not x["holds"]]:
-        sentence = f"needs {failed[0]['name']}; here {failed[0]['got']}"
-    else:
-        try:
+    try:
+        hypotheses += [
+            {"name": x.name, "holds": x.holds(laboratory.regime), "got": x.got(laboratory.regime)}
+            for x in claim.hypotheses
+        ]
+        if failed := [x for x in hypotheses if not x["holds"]]:
+            sentence = f"needs {failed[0]['name']}; here {failed[0]['got']}"
+        else:
             evidence, judgement = _judge(claim, laboratory, claim.asserts())
             verdict, sentence = judgement.verdict, judgement.sentence
             control = _try_twin(claim, laboratory)
-            if control["verdict"] != Verdict.REFUTED:
+            undecided = verdict == control["verdict"] == Verdict.INCONCLUSIVE
+            if control["verdict"] != Verdict.REFUTED and not undecided:
                 verdict = Verdict.ERROR
                 sentence = f"the wrong twin '{claim.wrong_twin.name}' was not refuted ({control['sentence']})"
-        except PolysemeError as problem:
-            verdict, sentence = Verdict.MISSING, str(problem)
-        except Exception as problem:  # one broken check must not cost the verdicts of the others; it is reported
-            verdict, sentence = Verdict.ERROR, f"the check broke: {type(problem).__name__}: {problem}"
+    except PolysemeError as problem:
+        verdict, sentence = Verdict.MISSING, str(problem)
+    except Exception as problem:  # one broken check must not cost the verdicts of the others; it is reported
+        verdict, sentence = Verdict.ERROR, f"the check broke: {type(problem).__name__}: {problem}"
     return {
         "id": claim.id,
         "family": claim.family,
         "statement": claim.statement,
         "formula": claim.formula,
         "section": claim.section,
+        "scope": claim.scope,
         "verdict": str(verdict),
         "sentence": sentence,
         "measured": judgement.measured if judgement else None,

@@ -111,6 +111,33 @@ def _described(names: Sequence[str], required: Mapping[str, str] | Sequence[str]
     return f"array{'s' if len(texts) > 1 else ''} {', '.join(texts)}"
 
 
+def require_writable(path: Path, *, folder: bool = False) -> None:
+    """PolysemeError, before any work is done, if `path` cannot become a file (or, with `folder`, hold files).
+
+    Nothing is created. A device or a link is refused, since replacing it would destroy it.
+    """
+    kind = "folder" if folder else "file"
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists() or place.is_symlink())
+    if existing is path and not (path.is_dir() if folder else path.is_file() and not path.is_symlink()):
+        got = (
+            "a link"
+            if path.is_symlink()
+            else "a folder"
+            if path.is_dir()
+            else "a file"
+            if path.is_file()
+            else "a device"
+        )
+        raise PolysemeError(f"{path}: got {got}, expected a new or existing {kind}; type another path after --out")
+    if existing is not path and not existing.is_dir():
+        raise PolysemeError(f"{path}: got '{existing}' on the way, which is no folder; type another path after --out")
+    place = existing if existing.is_dir() else existing.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PolysemeError(
+            f"{path}: expected a place where a {kind} can be written, got no right to write to '{place}'; type another path after --out"
+        )
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that becomes `path` if the block ends well, and never existed otherwise."""

@@ -1,6 +1,9 @@
 """Hypotheses that claims share, as predicates on the regime."""
 
+import math
+
 from checks.claim import Hypothesis
+from theory.setting import Regime
 
 PURE = Hypothesis(
     name="pure prompts: p_extra = sigma_x = sigma_y = 0",
@@ -10,10 +13,44 @@ PURE = Hypothesis(
     ),
 )
 
+
+def _first_decay(regime: Regime) -> float:
+    """eta_0 lam, the share of the weights that the first update removes."""
+    training = regime.training
+    return 2 / training.gamma if training.schedule == "inverse" else training.eta * training.lam
+
+
 PENALISED = Hypothesis(
-    name="an L2 penalty: lam > 0",
-    holds=lambda regime: regime.training.lam > 0,
-    got=lambda regime: f"lam = {regime.training.lam:g}",
+    name="an L2 penalty that float64 can see: eta_0 lam >= 1e-8",
+    holds=lambda regime: _first_decay(regime) >= 1e-8,
+    got=lambda regime: f"eta_0 lam = {_first_decay(regime):.2g}",
+)
+
+
+def _forgotten(regime: Regime) -> float:
+    """lam sum_t eta_t over the run (an integral of the inverse schedule): the start fades as exp of minus this."""
+    training = regime.training
+    if training.schedule == "inverse":
+        return 2 * math.log1p(training.steps / training.gamma)
+    return training.lam * training.eta * training.steps
+
+
+GENTLE = Hypothesis(
+    name="the penalty leaves the start above round-off: eta_0 lam <= 1/2 and lam sum_t eta_t <= 30",
+    holds=lambda regime: _first_decay(regime) <= 0.5 and _forgotten(regime) <= 30,
+    got=lambda regime: f"eta_0 lam = {_first_decay(regime):.2g}, lam sum_t eta_t = {_forgotten(regime):.3g}",
+)
+
+DISTINCT = Hypothesis(
+    name="float64 can tell the features of a concept apart: kappa_x, kappa_y <= 0.9999",
+    holds=lambda regime: max(regime.concepts.kappa_x, regime.concepts.kappa_y) <= 0.9999,
+    got=lambda regime: f"kappa_x = {regime.concepts.kappa_x:.10g}, kappa_y = {regime.concepts.kappa_y:.10g}",
+)
+
+SOMETHING_OUTSIDE = Hypothesis(
+    name="a direction outside all concepts: d_x > 2 K1 or d_y > 2 K1",
+    holds=lambda regime: max(regime.concepts.d_x, regime.concepts.d_y) > 2 * regime.concepts.K1,
+    got=lambda regime: f"d_x = {regime.concepts.d_x}, d_y = {regime.concepts.d_y}, K1 = {regime.concepts.K1}",
 )
 
 EVEN_WIDTH = Hypothesis(
@@ -43,5 +80,11 @@ TRAINS = Hypothesis(
 SEVERAL_DEMONSTRATIONS = Hypothesis(
     name="signs can be mixed: L >= 2",
     holds=lambda regime: regime.prompt.L >= 2,
+    got=lambda regime: f"L = {regime.prompt.L}",
+)
+
+FEW_DEMONSTRATIONS = Hypothesis(
+    name="a prompt without a match is not too rare to be missed: L <= 5",
+    holds=lambda regime: regime.prompt.L <= 5,
     got=lambda regime: f"L = {regime.prompt.L}",
 )

@@ -38,7 +38,7 @@ def load_initial(path: Path, regime: Regime) -> dict[str, np.ndarray]:
     m = regime.model.m
     if (off := float(np.abs(np.abs(state["r"]) * m - 1).max())) > DICTIONARY_TOLERANCE:
         raise PolysemeError(
-            f"{path}: expected every r to be +1/m or -1/m with m = {m}, got one off by a factor {1 + off:.6g}"
+            f"{path}: expected every r to be +1/m or -1/m with m = {m}, got one off by {off:.2g} of that; type r = +1/{m} or -1/{m} for each neuron"
         )
     concepts = regime.concepts
     for name, overlap, key in (("M", concepts.kappa_x, "kappa_x"), ("Q", concepts.kappa_y, "kappa_y")):

@@ -4,15 +4,16 @@ sim is imported inside the methods, so that importing checks, listing claims or 
 torch. Every method returns NumPy arrays with the names of THEORY.md section 8.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from theory.setting import Regime
 
 Arrays = dict[str, np.ndarray]
+Result = TypeVar("Result")
 
 # Long enough to pass through the escape from the initial plateau and into saturation at the shipped regimes.
 POPULATION_STEPS = 2000
@@ -21,12 +22,19 @@ STOCHASTIC_STEPS = 500
 PURE = {"p_extra": 0.0, "sigma_x": 0.0, "sigma_y": 0.0}
 
 
+def _has_live_neuron(state: Arrays) -> bool:
+    """Whether a neuron is open on both labels of a concept, and so on every mixture of them."""
+    on_labels = state["W_O"] @ state["Q"]
+    return bool((np.minimum(on_labels[:, 0::2], on_labels[:, 1::2]) > 0).any())
+
+
 class Laboratory:
     """Runs and probes of one regime, cached."""
 
     def __init__(self, regime: Regime) -> None:
         """Nothing is run until it is asked for."""
         self.regime = regime
+        self._memory: dict[str, Any] = {}
 
     @cached_property
     def one(self) -> Regime:
@@ -34,11 +42,40 @@ class Laboratory:
         return self.regime.replace(ensemble={"seeds": 1, "dtype": "float64", "device": "cpu"})
 
     @cached_property
-    def initial(self) -> Arrays:
-        """The first member's initial state."""
+    def member(self) -> int:
+        """The first of a hundred members that starts with a live neuron, mirrored or not; 0 if none does.
+
+        With every neuron shut there is no gradient, and no check could tell a theory from its wrong twin.
+        """
+        from sim.initial import mirrored
+
+        for member in range(100):
+            state = self.start_of(member)
+            paired = [mirrored(state)] if self.regime.model.m % 2 == 0 else []
+            if all(_has_live_neuron(start) for start in (state, *paired)):
+                return member
+        return 0
+
+    def start_of(self, member: int) -> Arrays:
+        """The initial state of one member of the ensemble."""
         from sim.initial import draw_initial
 
-        return draw_initial(self.one)
+        return draw_initial(self.one, first_member=member)
+
+    @cached_property
+    def initial(self) -> Arrays:
+        """The initial state of that member, with random entries in every block that acts on nu and the rest.
+
+        Level B asks nothing of those blocks: a pure word never meets them.
+        """
+        state = self.start_of(self.member)
+        concepts = state["M"][:, : 2 * self.regime.concepts.K1]
+        rest = np.eye(len(concepts)) - concepts @ np.linalg.pinv(concepts)
+        rng = np.random.default_rng([self.regime.ensemble.seed, 1])
+        scale = self.regime.model.sigma_0
+        return state | {
+            name: state[name] + scale * rng.standard_normal(state[name].shape) @ rest for name in ("W_Q", "W_K")
+        }
 
     @cached_property
     def mirrored_initial(self) -> Arrays:
@@ -58,6 +95,28 @@ class Laboratory:
     def population_run(self) -> Arrays:
         """The full model under exact population descent from `initial`, with its final weights."""
         return self._simulate(self.population_regime, self.initial, final=True)
+
+    @cached_property
+    def any_start(self) -> Arrays:
+        """`initial` with random blocks of W_Q and W_K on each concept, of the size of one, and one neuron lifted open."""
+        rng = np.random.default_rng([self.regime.ensemble.seed, 2])
+        state, K1 = self.initial, self.regime.concepts.K1
+        words = state["M"][:, : 2 * K1]
+        inside = np.linalg.pinv(words)  # rows dual to mu_k^+, mu_k^-
+        blocks = [np.kron(np.eye(K1), np.ones((2, 2))) * rng.normal(size=(2 * K1, 2 * K1)) for _ in "QK"]
+        rest = np.eye(len(words)) - words @ inside
+        full = {
+            name: words @ block @ inside + state[name] @ rest
+            for name, block in zip(("W_Q", "W_K"), blocks, strict=True)
+        }
+        W_O = state["W_O"] + rng.normal(size=state["W_O"].shape) / 10
+        W_O[0] += (state["Q"][:, 0::2] + state["Q"][:, 1::2]).sum(axis=1)
+        return state | full | {"W_O": W_O}
+
+    @cached_property
+    def any_start_run(self) -> Arrays:
+        """The full model under exact population descent from `any_start`."""
+        return self._simulate(self.population_regime, self.any_start)
 
     @cached_property
     def mirrored_run(self) -> Arrays:
@@ -85,6 +144,12 @@ class Laboratory:
 
         return simulate(regime, initial, keep_final=final, keep_counts=counts)
 
+    def remembered(self, key: str, compute: Callable[[], Result]) -> Result:
+        """`compute()`, run once for this laboratory; a claim and its wrong twin share what does not differ."""
+        if key not in self._memory:
+            self._memory[key] = compute()
+        return self._memory[key]
+
     def population_gradient(self, weights: Mapping[str, np.ndarray]) -> Arrays:
         """Autograd gradient of the exact expected loss, projected on the level-B coefficients."""
         from sim import probe
@@ -92,17 +157,36 @@ class Laboratory:
         gradient = probe.population_gradient(self.one, dict(weights))
         return probe.project(weights["M"], weights["Q"], {name: gradient[name] for name in ("W_Q", "W_K", "W_O")})
 
-    def minibatch_gradients(self, weights: Mapping[str, np.ndarray], *, batches: int, batch: int) -> Arrays:
-        """Independent minibatch gradients at fixed weights, projected; a leading axis of length `batches`."""
+    def minibatch_gradients(
+        self, weights: Mapping[str, np.ndarray], *, batches: int, batch: int, stream: int
+    ) -> Arrays:
+        """Independent minibatch gradients at fixed weights, projected; a leading axis of length `batches`.
+
+        Another `stream` gives independent ones.
+        """
         from sim.probe import minibatch_gradients
 
-        return minibatch_gradients(self.one, dict(weights), batches=batches, batch=batch)
+        return minibatch_gradients(self.one, dict(weights), batches=batches, batch=batch, seed_offset=stream)
 
     def autograd(self, weights: Mapping[str, np.ndarray], prompts: Mapping[str, np.ndarray]) -> Arrays:
         """Autograd gradient of the mean loss over given prompts."""
         from sim.probe import prompt_gradients
 
         return prompt_gradients(dict(weights), dict(prompts))
+
+    def prompt_counts(self, count: int) -> np.ndarray:
+        """How many of `count` pure prompts drawn from the law fall on (k, e, n+): (K1, 2, L + 1), e = +1 first.
+
+        Drawn by the simulation's own sampler, from a stream that no training uses.
+        """
+        from sim.draws import PromptStream
+        from sim.streams import Purpose
+
+        stream = PromptStream(self.one.replace(prompt=PURE), purpose=Purpose.SAMPLE, members=range(1), batch=count)
+        drawn = stream.draw(1)
+        shape = (self.one.concepts.K1, 2, self.one.prompt.L + 1)
+        cells = (drawn.concept, (drawn.e < 0).astype(int), (drawn.signs > 0).sum(axis=-1))
+        return np.bincount(np.ravel_multi_index(cells, shape).ravel(), minlength=int(np.prod(shape))).reshape(shape)
 
     def prompts(self, regime: Regime, initial: Mapping[str, np.ndarray], *, count: int) -> Arrays:
         """A sample of prompts of any regime."""

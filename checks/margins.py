@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
+OFF_SCALE = 1e6  # the axis ends here at the latest, so that the numbers near their bounds can be told apart
+
 _GREEN, _RED = "#009E73", "#D55E00"
 _ROW, _HEADING = 0.185, 0.30  # inches
 _NAMES, _REMARKS, _HEAD, _FOOT = 2.75, 1.05, 0.60, 0.55  # inches of margin on each side
@@ -20,8 +22,9 @@ def measured_against_allowed(records: Sequence[Mapping[str, Any]]) -> "matplotli
 
     `records` are the claims of results.json, of which `id`, `family`, `verdict`, `measured`, `bound` and
     `control` are read. The axis is logarithmic over all positive values; an exact 0 (and, with its value, a
-    negative number) is in a lane on the left, infinity in one on the right. What has no number has no mark,
-    and the margin says so. The shaded bar is what the claim's rule allows, from 0 to the tick.
+    negative number) is in a lane on the left, a number above 1e6 or infinity in one on the right,
+    with its value: a wrong theory may be wrong by any amount. What has no number has no mark, and the margin
+    says so. The shaded bar is what the claim's rule allows, from 0 to the tick.
     """
     rows = _rows(records)
     height = _HEAD + _FOOT + _ROW + sum(_HEADING if record is None else _ROW for record, _ in rows)
@@ -46,34 +49,36 @@ def measured_against_allowed(records: Sequence[Mapping[str, Any]]) -> "matplotli
 
 
 class _Lanes:
-    """Where a number is drawn: on the logarithmic axis, or in the lane of 0 or of infinity."""
+    """Where a number is drawn: on the logarithmic axis, or in the lane of 0 or of what is off scale."""
 
     def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
         shown = [
             _number(part.get(key)) for record in records for part in _parts(record) for key in ("measured", "bound")
         ]
-        decades = [math.log10(value) for value in shown if 0 < value < math.inf] or [0.0]
+        decades = [math.log10(value) for value in shown if 0 < value <= OFF_SCALE] or [0.0]
         self.low, self.high = (
             math.floor(min(decades)),
             max(math.ceil(max(decades)), math.floor(min(decades)) + 1),
         )
         self.lane = max(1.0, 0.07 * (self.high - self.low))  # in decades
-        self.endless = any(math.isinf(value) and value > 0 for value in shown)
+        self.endless = any(value > OFF_SCALE for value in shown)
 
     def at(self, value: float) -> float:
         """Horizontal position, in decades."""
         if value <= 0:
             return self.low - self.lane
-        return self.high + self.lane if math.isinf(value) else math.log10(value)
+        return self.high + self.lane if value > OFF_SCALE else math.log10(value)
 
     def prepare(self, axes: "matplotlib.axes.Axes") -> None:
         """Limits, ticks and shaded lanes; the axis counts decades, so that 0 has a place on it."""
         right = self.high + (1.5 * self.lane if self.endless else 0.4)
         axes.set_xlim(self.low - 1.5 * self.lane, right)
         step = math.ceil((self.high - self.low) / 7)
-        ticks = [k for k in range(self.low, self.high + 1) if k % step == 0]
+        room = 0.11 * (right - self.low + 1.5 * self.lane)  # a label is about as wide
+        last = self.at(math.inf) - room if self.endless else math.inf
+        ticks = [k for k in range(self.low, self.high + 1) if k % step == 0 and self.at(0.0) + room <= k <= last]
         labels = [(self.at(0.0), "= 0"), *((k, rf"$10^{{{k}}}$") for k in ticks)]
-        labels += [(self.at(math.inf), "∞")] if self.endless else []
+        labels += [(self.at(math.inf), "off\nscale")] if self.endless else []
         axes.set_xticks([place for place, _ in labels], [text for _, text in labels])
         axes.axvspan(self.low - 1.5 * self.lane, self.low - 0.5 * self.lane, color="#F3F3F3", lw=0, zorder=0)
         if self.endless:
@@ -82,7 +87,7 @@ class _Lanes:
         axes.grid(visible=False, axis="y")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("value, each in the units of its own claim")
+        axes.set_xlabel("value, each in the units of its own claim", labelpad=-6 if self.endless else 4)
 
 
 def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, Any], y: float) -> None:
@@ -118,21 +123,25 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
             mfc=colour if supported else "white",
             zorder=5,
         )
-    # A 0 and negative numbers share a lane, where only the number tells them apart.
-    for value, offset, colour in [
-        (measured, 7, INK),
-        *((_number(part.get("measured")), 32, _RED) for part in twin),
-    ]:
-        if value < 0:
+    # What shares a lane is told apart by its number alone.
+    numbers = [(measured, INK), *((_number(part.get("measured")), _RED) for part in twin)]
+    placed: list[float] = []
+    for value, colour in numbers:
+        if value <= 0 or value > OFF_SCALE:
+            offset = 32 if lanes.at(value) in placed else 7
+            placed.append(lanes.at(value))
             axes.annotate(
-                f"{value:.2g}",
+                f"{value:.2g}" if value < 0 else _large(value) if value else "",
                 (lanes.at(value), y),
-                (offset, 0),
+                (offset if value <= 0 else -offset, 0),
                 textcoords="offset points",
                 size=7,
+                ha="left" if value <= 0 else "right",
                 va="center",
                 color=colour,
             )
+    if bound > OFF_SCALE:
+        remarks.append(f"allowed: {_large(bound)}")
     for part in twin:
         value = _number(part.get("measured"))
         if math.isnan(value):
@@ -183,6 +192,12 @@ def _number(value: object) -> float:
         return float(value)  # pyright: ignore[reportArgumentType]  (what float refuses is the point)
     except (TypeError, ValueError):
         return math.nan
+
+
+def _large(value: float) -> str:
+    """A number that is off scale, in few letters."""
+    digits, _, power = f"{value:.0e}".partition("e")
+    return r"$\infty$" if math.isinf(value) else rf"${digits} \cdot 10^{{{int(power)}}}$"
 
 
 def _beside(axes: "matplotlib.axes.Axes") -> dict[str, Any]:

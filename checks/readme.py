@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.claim import VERDICTS, Verdict
+from checks.claims import CLAIMS
 from theory.setting import Regime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +62,10 @@ def main(results: Path) -> None:
 
     readme = ROOT / "README.md"
     text = replaced(readme.read_text(encoding="utf-8"), "regime", regime_table())
-    text = replaced(text, "results", results_table(json.loads(results.read_text(encoding="utf-8"))))
+    records = json.loads(results.read_text(encoding="utf-8"))
+    if [record["id"] for record in records] != [claim.id for claim in CLAIMS]:
+        sys.exit(f"{results}: expected every registered claim, got {len(records)} of {len(CLAIMS)}; type make verify")
+    text = replaced(text, "results", results_table(records))
     write_atomic(readme, text)
     figure = results.parent / "figures" / "learning_dynamics.svg"
     write_atomic(ROOT / "docs" / "learning_dynamics.svg", figure.read_bytes())

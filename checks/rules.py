@@ -25,6 +25,12 @@ def _rows(evidence: Evidence, kind: type[SomeRow]) -> list[SomeRow]:
     return rows
 
 
+def _require(condition: object, row: Row) -> None:
+    """Evidence whose own numbers are impossible is a broken check, never a verdict."""
+    if not condition:
+        raise ValueError(f"expected finite evidence with positive sizes, got {row}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExactZero:
     """Supported if every residual is exactly zero; refuted if one is provably not.
@@ -66,7 +72,9 @@ class RoundOff:
     """Supported if each difference is at most the round-off that its computation can cause, else refuted.
 
     The bound is deterministic: unit round-off times the number of roundings that the measurement counted.
-    Measured and allowed are relative to the array's largest entry, those of the row nearest to its bound.
+    A difference beyond it that the computation also makes by itself, when it is nudged near a kink, proves
+    nothing and is inconclusive. Measured and allowed are relative to the array's largest entry, those of the
+    row that decides.
     """
 
     reason: str
@@ -77,31 +85,43 @@ class RoundOff:
         """Compare each row with its own bound; NaN is never within it."""
         del level
         rows = _rows(evidence, Compared)
+        for row in rows:
+            _require(0 < row.scale < np.inf and 0 < row.roundings < np.inf and 0 <= row.jump < np.inf, row)
         unit = np.finfo(np.float64).eps / 2
 
         def share(row: Compared) -> float:
             value = row.difference / (row.scale * row.roundings * unit)
             return value if np.isfinite(value) else np.inf
 
-        worst = max(rows, key=share)
-        within = share(worst) <= 1
+        unexplained = [row for row in rows if share(row) > 1 and not row.difference <= 10 * row.jump]
+        worst = max(unexplained or rows, key=share)
+        if unexplained:
+            verdict, relation = Verdict.REFUTED, ">"
+        elif share(worst) > 1:
+            verdict, relation = (
+                Verdict.INCONCLUSIVE,
+                f"> (but a tiny nudge alone moves it by {worst.jump:.2g}, at a kink)",
+            )
+        else:
+            verdict, relation = Verdict.SUPPORTED, "<="
         measured, bound = worst.difference / worst.scale, worst.roundings * unit
         return Judgement(
-            verdict=Verdict.SUPPORTED if within else Verdict.REFUTED,
+            verdict=verdict,
             measured=measured,
             bound=bound,
             sentence=f"nearest to its bound of {len(rows)} comparisons is '{worst.name}': "
-            f"{measured:.2g} {'<=' if within else '>'} {bound:.2g}",
+            f"{measured:.2g} {relation} {bound:.2g}",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """Supported if every simultaneous interval lies inside the margin, refuted if one is disjoint from it.
+    """Supported if every interval lies inside the margin, refuted if one is disjoint from it, else inconclusive.
 
-    Student intervals at level `level`, shared evenly over the rows (Bonferroni). Size: a false claim, off by the
-    margin or more in some row, is supported with probability at most `level`; a true claim is refuted with
-    probability at most `level`. Anything else is inconclusive: fewer samples never help to pass.
+    Student intervals. To support, each row passes two one-sided tests at `level`: a false claim, off by the margin or
+    more in some row, has to pass in that row too, so its chance is at most `level` without any correction. To refute,
+    `level` is shared by the two sides of all rows (Bonferroni), so a true claim is refuted with probability at most
+    `level`. Fewer samples never help to pass.
     """
 
     margin: float
@@ -112,30 +132,26 @@ class Equivalence:
     def judge(self, evidence: Evidence, *, level: float) -> Judgement:
         """Intervals against the margin, each relative to its row's scale."""
         rows = _rows(evidence, Estimated)
-        ends = []
+        near, far = [], []
         for row in rows:
-            half = student.ppf(1 - level / (2 * len(rows)), row.samples - 1) * row.standard_error
-            ends.append(((abs(row.estimate) - half) / row.scale, (abs(row.estimate) + half) / row.scale))
-        outside = max(range(len(rows)), key=lambda j: ends[j][0])
-        widest = max(range(len(rows)), key=lambda j: ends[j][1])
-        if ends[outside][0] > self.margin:
-            row, end = rows[outside], ends[outside][0]
-            return Judgement(
-                verdict=Verdict.REFUTED,
-                measured=end,
-                bound=self.margin,
-                sentence=f"'{row.name}' is off by at least {end:.3g}, more than the margin {self.margin:g}",
+            _require(0 < row.scale < np.inf and row.samples >= 2 and 0 <= row.standard_error < np.inf, row)
+            _require(np.isfinite(row.estimate), row)
+            refuting, supporting = student.ppf([1 - level / (2 * len(rows)), 1 - level], row.samples - 1)
+            near.append((abs(row.estimate) - refuting * row.standard_error) / row.scale)
+            far.append((abs(row.estimate) + supporting * row.standard_error) / row.scale)
+        outside, widest = int(np.argmax(near)), int(np.argmax(far))
+        if near[outside] > self.margin:
+            verdict, measured = Verdict.REFUTED, near[outside]
+            sentence = f"'{rows[outside].name}' is off by at least {measured:.3g}, more than the margin {self.margin:g}"
+        elif far[widest] > self.margin:
+            verdict, measured = Verdict.INCONCLUSIVE, far[widest]
+            sentence = (
+                f"'{rows[widest].name}' may be off by {measured:.3g}, beyond the margin {self.margin:g}, or may not"
             )
-        row, end = rows[widest], ends[widest][1]
-        supported = end <= self.margin
-        return Judgement(
-            verdict=Verdict.SUPPORTED if supported else Verdict.INCONCLUSIVE,
-            measured=end,
-            bound=self.margin,
-            sentence=f"all {len(rows)} intervals at simultaneous level {level:.2g} lie inside the margin"
-            if supported
-            else f"'{row.name}' may be off by {end:.3g}, which is neither inside nor outside the margin {self.margin:g}",
-        )
+        else:
+            verdict, measured = Verdict.SUPPORTED, far[widest]
+            sentence = f"all {len(rows)} intervals at level {level:.2g} lie inside the margin"
+        return Judgement(verdict=verdict, measured=float(measured), bound=self.margin, sentence=sentence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,17 +168,19 @@ class Order:
         """Interval against margin, as in `Equivalence`, with a deterministic half-width."""
         del level
         rows = _rows(evidence, Fitted)
-        worst = max(rows, key=lambda row: abs(row.order - self.declared) + row.half_width)
-        distance = abs(worst.order - self.declared)
-        if distance + worst.half_width <= self.margin:
-            verdict = Verdict.SUPPORTED
-        elif distance - worst.half_width > self.margin:
-            verdict = Verdict.REFUTED
+        for row in rows:
+            _require(bool(np.isfinite(row.order)) and 0 <= row.half_width < np.inf, row)
+        farthest = max(rows, key=lambda row: abs(row.order - self.declared) - row.half_width)
+        widest = max(rows, key=lambda row: abs(row.order - self.declared) + row.half_width)
+        if abs(farthest.order - self.declared) - farthest.half_width > self.margin:
+            verdict, row = Verdict.REFUTED, farthest
+        elif abs(widest.order - self.declared) + widest.half_width > self.margin:
+            verdict, row = Verdict.INCONCLUSIVE, widest
         else:
-            verdict = Verdict.INCONCLUSIVE
+            verdict, row = Verdict.SUPPORTED, widest
         return Judgement(
             verdict=verdict,
-            measured=distance + worst.half_width,
+            measured=abs(row.order - self.declared) + row.half_width,
             bound=self.margin,
-            sentence=f"order {worst.order:.4f} +- {worst.half_width:.2g}, declared {self.declared:g}",
+            sentence=f"order {row.order:.4f} +- {row.half_width:.2g}, declared {self.declared:g}",
         )

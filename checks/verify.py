@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from checks.claim import Claim
+from checks.claims import CLAIMS
 from checks.court import Record, close_over_uses, level_per_claim, try_claim
 from checks.files import save_json, save_npz
 from checks.laboratory import PURE, Laboratory
@@ -21,7 +22,7 @@ from theory.coefficients import concept_vectors, leak
 from theory.derive import derive
 from theory.integrate import integrate, step_size
 from theory.setting import Regime
-from theory.show import definitions, equations, latex, text
+from theory.show import NOTATION, definitions, equations, latex, text
 
 Arrays = dict[str, np.ndarray]
 Progress = Callable[[int, int], None]
@@ -59,7 +60,7 @@ def theory_curves(regime: Regime, initial: Mapping[str, np.ndarray], *, progress
     specific = products[..., 1, 1]
     others = np.stack([products[..., 0, 0], products[..., 0, 1], products[..., 1, 0]], axis=-1)
     rest_word, rest_label = _outside(initial, regime.concepts.K1)
-    decay = np.array([_decay(regime, t) for t in trajectory["step"]])
+    decay = np.array([_decay(regime, int(t)) for t in trajectory["step"]])
     return trajectory | {
         "attention_specific": specific.max(-1),
         "attention_complement": others.max((-1, -2)),
@@ -82,7 +83,7 @@ def _outside(initial: Mapping[str, np.ndarray], K1: int) -> tuple[np.ndarray, np
         rest = np.linalg.qr(inside, mode="complete")[0][:, 2 * K1 :]
         seen = initial["W_O"] @ rest if product is None else rest.T @ product @ rest
         empty = np.full(seen.shape[:-2], np.nan)
-        results.append(np.abs(seen).max((-1, -2)) if rest.shape[1] else empty)
+        results.append(np.asarray(np.abs(seen).max((-1, -2)) if rest.shape[1] else empty))
     return results[0], results[1]
 
 
@@ -123,6 +124,9 @@ def verify(
         out / "report.html",
         records=records,
         equations=report_equations(),
+        notation=NOTATION,
+        partial=len(claims) < len(CLAIMS),
+        total=len(CLAIMS),
         figures=figures,
         regime_tables=regime.model_dump(),
         provenance=_provenance(regime, laboratory, name=name, seconds=time.perf_counter() - start),
@@ -133,13 +137,22 @@ def verify(
 
 def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> Iterator[FigureEntry]:
     if curves.is_theory_of_simulation:
-        note = "Theory: the level-B recursion from the same initial states. Test: exact expectation over prompts."
+        note = (
+            "Theory: median of the level-B recursions from the members' own starts. Test: exact expectation over prompts. Products: "
+            "largest entries of W_K^T W_Q and W_O on b, d (concept-specific), on a, c and across concepts (complement), elsewhere (noise)."
+        )
     else:
         note = (
             "Level B is the theory of pure prompts, drawn beside these noisy ones as a documented disagreement. "
             "Test: a fixed evaluation sample."
         )
-    dynamics = learning_dynamics(curves.theory, curves.simulation, title=f"Learning dynamics, {name}", note=note)
+    dynamics = learning_dynamics(
+        curves.theory,
+        curves.simulation,
+        title=f"Learning dynamics, {name}",
+        note=note,
+        theory_label="theory: level B" if curves.is_theory_of_simulation else "level B, for pure prompts",
+    )
     margins = measured_against_allowed(records)
     entries = (
         ("learning_dynamics", "Learning dynamics", dynamics, note),

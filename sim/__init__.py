@@ -11,5 +11,6 @@ Nothing here knows the closed forms of the theory; `theory.setting` (the hypothe
 - `sim.model`     the forward pass, and the loss, error and attention of prompts
 - `sim.evaluate`  exact or sampled expectations along a run
 - `sim.train`     `simulate`: online SGD or population descent of an ensemble
+- `sim.device`    where a run happens and in which precision
 - `sim.probe`     gradients and samples that checks ask for
 """

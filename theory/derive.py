@@ -40,10 +40,14 @@ class Recursion:
         """The coefficients that live, in the order W_Q, W_K, alpha, beta."""
         return tuple(self.gradient)
 
-    def update(self, coefficient: sp.Indexed) -> sp.Expr:
-        """The right-hand side of one equation, x - eta (gradient + shrinkage)."""
+    def update(self, coefficient: sp.Indexed, gradient: sp.Expr | None = None) -> sp.Expr:
+        """The right-hand side of one equation, x - eta (gradient + shrinkage).
+
+        Printed with the derivative of the risk in it; compiled with an array name for `gradient`, since the sum over
+        prompts is evaluated in blocks.
+        """
         decay = sp.collect(coefficient - fw.eta * self.shrinkage[coefficient], coefficient)
-        return decay - fw.eta * self.gradient[coefficient]
+        return decay - fw.eta * (self.gradient[coefficient] if gradient is None else gradient)
 
 
 @cache
@@ -111,7 +115,11 @@ def _sum_out(body: sp.Expr, limits: sp.Tuple) -> sp.Expr:
 
     The first rule holds for any body that vanishes with the delta, which is checked.
     """
-    index = limits[0]
+    index, *ends = limits
+    if tuple(ends) != fw.RANGES[index]:
+        raise ValueError(
+            f"a sum over {index} from {ends[0]} to {ends[1]} is not over its whole range {fw.RANGES[index]}"
+        )
     for delta in body.atoms(sp.KroneckerDelta):
         if index in delta.args and _tidy(body.xreplace({delta: sp.S.Zero})) == 0:
             other = next(argument for argument in delta.args if argument != index)

@@ -15,6 +15,9 @@ from theory.integrate import step
 from theory.lower import System, system
 from theory.setting import PolysemeError, Regime
 
+# A smooth stretch takes hundreds; at a gate event the adaptive step shrinks without end.
+MOST_EVALUATIONS = 100_000
+
 
 def _flatten(state: Mapping[str, Float[np.ndarray, "..."]]) -> Float[np.ndarray, " n"]:
     return np.concatenate([array.ravel() for array in state.values()])
@@ -37,7 +40,15 @@ def flow_end(
     """
     compiled, state, numbers = _start(regime, initial)
 
+    calls = 0
+
     def field(_time: float, vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        nonlocal calls
+        calls += 1
+        if calls > MOST_EVALUATIONS:
+            raise PolysemeError(
+                f"the gradient flow was not solved up to tau = {tau:g}: a gate event stalls the solver; type a shorter time"
+            )
         # One Euler step of size 1 from x is x + field(x): the field is the recursion's own increment.
         now = _unflatten(vector, state)
         return _flatten(step(now, numbers, 1.0, compiled)) - vector

@@ -18,6 +18,9 @@ n_plus = sp.Symbol("n_+", integer=True, nonnegative=True)
 e = sp.Symbol("e", integer=True, nonzero=True)
 K1, m, L = sp.symbols("K_1 m L", integer=True, positive=True)
 
+# A letter always runs over its whole range: sums are carried out and lowered on that understanding, which is checked.
+RANGES = {k: (1, K1), i: (1, m), n_plus: (0, L)}
+
 # Norms of a, b (words) and c, d (labels), the L2 coefficient and the step size.
 n_a, n_b, n_c, n_d = sp.symbols("n_a n_b n_c n_d", positive=True)
 lam, eta = sp.symbols("lambda eta", nonnegative=True)

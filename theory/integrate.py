@@ -12,7 +12,7 @@ import psutil
 from jaxtyping import Float, Int
 
 from theory.coefficients import Arrays, constants, from_layout, project, to_layout
-from theory.lower import Lowered, System, system
+from theory.lower import GRADIENT, Lowered, System, system
 from theory.setting import PolysemeError, Regime
 
 # Numbers per temporary array: 0.5 MiB of float64. Measured at K1 = 10, m = 500, L = 10,000: 0.30 s a step, against
@@ -90,10 +90,11 @@ def evaluate(
 def step(
     state: Arrays, numbers: Mapping[str, Float[np.ndarray, "..."] | float], eta: float, compiled: System
 ) -> Arrays:
-    """One update x - eta (gradient + shrinkage) of every coefficient of the state."""
+    """One update of every coefficient of the state: the printed right-hand sides, with the gradients put in."""
     gradient = evaluate(compiled.gradient, state, numbers)
-    shrinkage = compiled.shrinkage({**numbers, **state})
-    return state | {name: state[name] - eta * (gradient[name] + shrinkage[name]) for name in gradient}
+    named = {f"{GRADIENT}{name}": array for name, array in gradient.items()}
+    values = compiled.update({**numbers, "eta": eta, **state, **named})
+    return state | {name: np.asarray(value) for name, value in values.items()}
 
 
 def integrate(
@@ -114,7 +115,7 @@ def integrate(
     compiled = compiled or system("B")
     ensemble = initial["W_Q"].ndim == 3
     state = to_layout(project(initial, regime.concepts.K1))
-    _require_memory(state, regime.training.record_count())
+    _require_memory(regime, state)
     records = regime.training.record_steps()
     numbers = constants(regime, initial["r"])
     if counts is not None:
@@ -126,8 +127,12 @@ def integrate(
             if t == records[len(recorded)]:
                 recorded.append(_record(state, numbers, compiled))
                 if not all(np.isfinite(array).all() for array in recorded[-1].values()):
+                    training = regime.training
+                    larger = training.schedule == "inverse"
+                    key, value = ("gamma", training.gamma) if larger else ("eta", training.eta)
                     raise Diverged(
-                        f"the recursion diverged before step {t}; type a smaller step size (a larger gamma, or a smaller eta)"
+                        f"the recursion diverged before step {t}, expected finite coefficients; "
+                        f"type a {'larger' if larger else 'smaller'} value of {key} in [training], which has {key} = {value:g}"
                     )
                 if progress:
                     progress(t, regime.training.steps)
@@ -143,17 +148,41 @@ def integrate(
     return {"step": np.asarray(records), **trajectory}
 
 
+def for_members(trajectory: Mapping[str, np.ndarray], seeds: int) -> dict[str, np.ndarray]:
+    """The trajectory with the ensemble axis that section 8 gives to more than one seed.
+
+    From one start all members have the same reduced trajectory, so a run without the axis is repeated; `step` never is.
+    """
+    if seeds == 1 or trajectory["alpha"].ndim == 4:
+        return dict(trajectory)
+    return {
+        name: array if name == "step" else np.broadcast_to(array, (seeds, *array.shape))
+        for name, array in trajectory.items()
+    }
+
+
 def _record(state: Arrays, numbers: Mapping[str, Float[np.ndarray, "..."] | float], compiled: System) -> Arrays:
     observed = evaluate(compiled.observables, state, numbers)
     return from_layout(state) | {name: value[:, 0, 0, 0, 0] for name, value in observed.items()}
 
 
-def _require_memory(state: Arrays, records: int) -> None:
-    """Refuse a trajectory that cannot be held, before anything is computed."""
-    needed = 2 * records * sum(array.nbytes for array in state.values())  # twice: the list, then its stack
-    free = psutil.virtual_memory().available
+def _require_memory(regime: Regime, state: Arrays) -> None:
+    """Refuse what cannot be held, before anything is computed: the trajectory, or the table of prompts (k, e, n+)."""
+    records = regime.training.record_count()
+    needs = {
+        # Twice: the list of records, then its stack.
+        f"a larger record_every in [training] (got {records} records), or fewer seeds": 2
+        * records
+        * sum(array.nbytes for array in state.values()),
+        # Eight: the probabilities and what they are computed from.
+        f"a smaller L in [prompt] (got L = {regime.prompt.L}), or a smaller K1": 8
+        * 16
+        * regime.concepts.K1
+        * (regime.prompt.L + 1),
+    }
+    free, needed = psutil.virtual_memory().available, sum(needs.values())
     if needed > free:
+        advice = max(needs, key=needs.__getitem__)
         raise PolysemeError(
-            f"the trajectory needs {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
-            f"type a larger record_every (got {records} records), or fewer seeds"
+            f"the run needs {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; type {advice}"
         )

@@ -51,6 +51,8 @@ AXES_OF_ARRAY = {
     E_AXIS: frozenset({E_AXIS}),
     N_AXIS: frozenset({N_AXIS}),
 }
+GRADIENT = "gradient_"  # before a coefficient's name: the array of its gradient, summed over prompts
+AXES_OF_ARRAY |= {sp.Symbol(f"{GRADIENT}{name}"): axes for name, axes in AXES_OF_ARRAY.items()}
 
 
 # How many values a letter takes: a sum over a letter that its body does not contain is a product.
@@ -79,8 +81,12 @@ def _as_array_expression(expression: sp.Expr) -> sp.Expr:
     if isinstance(expression, sp.Sum):
         body, *limits = expression.args
         body = _as_array_expression(body)
-        for limit in limits:
-            body = _contraction(body, _name(limit[0]))
+        for letter, *ends in limits:
+            if tuple(ends) != fw.RANGES[letter]:
+                raise ValueError(
+                    f"a sum over {letter} from {ends[0]} to {ends[1]} cannot be lowered: an axis is summed whole"
+                )
+            body = _contraction(body, _name(letter))
         return body
     if isinstance(expression, SignSum):
         body, sign = expression.args
@@ -231,11 +237,11 @@ def coefficient_name(coefficient: sp.Indexed) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A recursion compiled: gradient and shrinkage per coefficient, observables and pre-activations, as array functions."""
+    """A recursion compiled: gradients, updates given gradients, observables and pre-activations, as array functions."""
 
     recursion: Recursion
     gradient: Lowered
-    shrinkage: Lowered
+    update: Lowered
     observables: Lowered
     preactivation: Lowered
 
@@ -249,7 +255,12 @@ def compile_recursion(recursion: Recursion) -> System:
     return System(
         recursion=recursion,
         gradient=lower(by_name(recursion.gradient)),
-        shrinkage=lower(by_name(recursion.shrinkage)),
+        update=lower(
+            {
+                coefficient_name(x): recursion.update(x, sp.Symbol(f"{GRADIENT}{coefficient_name(x)}"))
+                for x in recursion.state
+            }
+        ),
         observables=lower(recursion.observables),
         preactivation=lower({"h": recursion.stages.h}),
     )

@@ -84,7 +84,7 @@ class Concepts(_Section):
                 raise _impossible(
                     "weights",
                     list(self.weights),
-                    f"one probability per concept, K1 = {self.K1} of them, not {len(self.weights)}",
+                    f"one probability per concept; type K1 = {self.K1} of them, not {len(self.weights)}",
                 )
             total = math.fsum(self.weights)
             # A probability typed with nine or more digits sums to 1 within this; a forgotten one does not.
@@ -92,7 +92,7 @@ class Concepts(_Section):
                 raise _impossible(
                     "weights",
                     list(self.weights),
-                    f"probabilities that sum to 1, and these sum to {total:.10g}",
+                    f"probabilities that sum to 1, and these sum to {total:.10g}; type each divided by that",
                 )
         return self
 

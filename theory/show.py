@@ -41,6 +41,22 @@ _FUNCTIONS = (
     "p[k, e, n_+]: the probability of a prompt of concept k, query sign e and n_+ demonstrations of sign +1",
 )
 
+NOTATION = (
+    (r"k,\ i", "concept and neuron"),
+    (r"e,\ n_{+}", "sign of the query, and number of demonstrations of sign +1 among L"),
+    (r"p_{k,e,n_{+}}", "probability of such a prompt; its frequency in a minibatch gives the stochastic recursion"),
+    (
+        r"W_{Q,k}^{st} = \hat s^\top W_Q\, \hat t",
+        "coefficient of W_Q on the unit vectors of a_k, b_k, and the same for W_K",
+    ),
+    (r"\alpha_{i,k},\ \beta_{i,k}", "components of neuron i along the unit vectors of c_k and d_k"),
+    (r"n_a, n_b, n_c, n_d", "norms of a_k, b_k (words) and c_k, d_k (labels)"),
+    (r"\varsigma(z) = 1/(1 + e^{-z})", "minus the slope of the loss at -z"),
+    (r"s_{k,e,n_{+}}", "slope of f in the mean sign, over n_d"),
+    (r"\eta,\ \lambda", "step size and L2 coefficient"),
+)
+"""What the letters of the printed equations mean, as (LaTeX, words)."""
+
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper, landscape, margin=15mm]{geometry}
 \usepackage{amsmath}

@@ -1,7 +1,6 @@
 """The obvious twin of the derived recursion: dense matrices, all 2^L prompts, exact arithmetic (THEORY.md sections 1, 3).
 
-Numbers are Python fractions. Points are chosen so that every number is rational: overlaps with rational norms
-(n_a = 4/5, n_b = 3/5), a rational rotation as dictionary, and W_Q a rational matrix times log 2 such that logit
+Numbers are Python fractions. Points are chosen so that every number is rational: overlaps with rational norms, a rational rotation as dictionary, and W_Q a rational matrix times log 2 such that logit
 gaps are whole multiples of log 2, so that softmax weights are powers of 2. The one irrational number left is the
 slope of the loss, kept as a formal atom sigmoid(z) at a rational z: a gradient is a linear form in such atoms.
 """
@@ -19,7 +18,8 @@ from theory.derive import Recursion
 from theory.functions import HalfLogOdds, Sigmoid, SignSum
 from theory.law import exact_count_probability
 
-NORMS = (Fraction(4, 5), Fraction(3, 5))  # n_a, n_b and n_c, n_d: overlap 7/25
+# n_a, n_b (overlap 7/25) and n_c, n_d (overlap 119/169), all different.
+WORD_NORMS, LABEL_NORMS = (Fraction(4, 5), Fraction(3, 5)), (Fraction(12, 13), Fraction(5, 13))
 
 LinearForm = dict[Fraction, np.ndarray]  # {z: coefficient of sigmoid(z)}
 
@@ -56,7 +56,7 @@ def rational_rotation(size: int, random: Random) -> np.ndarray:
 def random_point(*, K1: int, L: int, m: int, law: str, seed: int) -> ExactPoint:
     """A random exact point of level B: every coefficient on, uneven concept weights, one spare direction on each side."""
     random = Random(seed)
-    n_a, n_b = NORMS
+    n_a, n_b = WORD_NORMS
     words, labels = rational_rotation(2 * K1 + 1, random), rational_rotation(2 * K1 + 1, random)
     W_Q, W_K = (np.full((2 * K1 + 1, 2 * K1 + 1), Fraction(0), dtype=object) for _ in range(2))
     W_Q[-1, -1], W_K[-1, -1] = random_fraction(random), random_fraction(random)
@@ -87,16 +87,14 @@ def random_point(*, K1: int, L: int, m: int, law: str, seed: int) -> ExactPoint:
 def dense_gradient(point: ExactPoint) -> dict[str, LinearForm]:
     """Exact population gradient of l(e f) in full W_Q, W_K / log 2, W_O: a loop over (k, e) and all 2^L sign sequences."""
     gradient: dict[str, LinearForm] = {"W_Q": {}, "W_K": {}, "W_O": {}}
-    for concept in range(point.K1):
-        for e, signs in product((1, -1), product((1, -1), repeat=point.L)):
-            n_plus = signs.count(1)
-            sequences = sp.binomial(point.L, n_plus)
-            probability = exact_count_probability(point.L, point.law, e, n_plus) / int(sequences)
-            probability *= point.concept_weights[concept] / 2
-            if probability:
-                z, parts = _one_prompt(point, concept, e, signs)
-                for name, part in parts.items():
-                    gradient[name][z] = gradient[name].get(z, 0 * part) + probability * part
+    for concept, e in product(range(point.K1), (1, -1)):
+        # The law in its own words: all sign sequences are equally likely, but for those without a match under `match`.
+        sequences = [signs for signs in product((1, -1), repeat=point.L) if point.law == "iid" or e in signs]
+        probability = point.concept_weights[concept] / 2 / len(sequences)
+        for signs in sequences:
+            z, parts = _one_prompt(point, concept, e, signs)
+            for name, part in parts.items():
+                gradient[name][z] = gradient[name].get(z, 0 * part) + probability * part
     return gradient
 
 
@@ -104,11 +102,11 @@ def _one_prompt(
     point: ExactPoint, concept: int, e: int, signs: tuple[int, ...]
 ) -> tuple[Fraction, dict[str, np.ndarray]]:
     """The atom z = -e f and the gradient divided by sigmoid(z), from the definitions of sections 1 and 3."""
-    n_a, n_b = NORMS
+    (n_a, n_b), (n_c, n_d) = WORD_NORMS, LABEL_NORMS
     a, b = point.words[2 * concept], point.words[2 * concept + 1]
     c, d = point.labels[2 * concept], point.labels[2 * concept + 1]
     x = [n_a * a + sign * n_b * b for sign in signs]
-    y = [n_a * c + sign * n_b * d for sign in signs]
+    y = [n_c * c + sign * n_d * d for sign in signs]
     x_query = n_a * a + e * n_b * b
     logits = [(point.W_K @ word) @ (point.W_Q_over_log2 @ x_query) for word in x]  # in units of log 2
     powers = [Fraction(2) ** _whole(logit - logits[0]) for logit in logits]
@@ -222,7 +220,7 @@ def _exact_tanh(argument: sp.Expr) -> sp.Expr:
 def _substitution(point: ExactPoint) -> dict[sp.Expr, sp.Expr]:
     """Every coefficient, probability and norm of the point, keyed by its symbol."""
     values: dict[sp.Expr, sp.Expr] = dict(
-        zip((fw.n_a, fw.n_b, fw.n_c, fw.n_d), (_rational(norm) for norm in NORMS * 2), strict=True)
+        zip((fw.n_a, fw.n_b, fw.n_c, fw.n_d), map(_rational, WORD_NORMS + LABEL_NORMS), strict=True)
     )
     for concept in range(point.K1):
         frame = point.words[2 * concept : 2 * concept + 2]

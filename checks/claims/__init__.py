@@ -1,6 +1,14 @@
-"""The registry: every claim, in the order of the argument. Adding a claim is one line here."""
+"""The registry: every claim, in the order of the argument. Adding a claim is one line in its family's file."""
 
 from checks.claim import Claim
-from checks.claims import algebra, closure, gradient
+from checks.claims import algebra, closure, complement, gradient, sampling, softmax, trajectories
 
-CLAIMS: tuple[Claim, ...] = (*algebra.CLAIMS, *gradient.CLAIMS, *closure.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *algebra.CLAIMS,
+    *softmax.CLAIMS,
+    *gradient.CLAIMS,
+    *sampling.CLAIMS,
+    *closure.CLAIMS,
+    *trajectories.CLAIMS,
+    *complement.CLAIMS,
+)

@@ -1,13 +1,17 @@
+import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from checks.plots import learning_dynamics, measured_against_allowed, save_figure
+from checks.report import FigureEntry, write_report
 
 ROOT = Path(__file__).parents[2]
 PRODUCTS = [f"{part}_{kind}" for part in ("attention", "mlp") for kind in ("specific", "complement", "noise")]
@@ -51,7 +55,7 @@ def test_simulation_is_median_and_band_and_theory_is_median():
         band = axes.collections[0].get_paths()[0].vertices[:, 1]
         low, high = np.quantile(simulation[name], (0.1, 0.9), axis=0)
         assert set(band) == set(low) | set(high)
-    assert "median and 10–90 % of 24 seeds" in words(figure)
+    assert "simulation, test: median and 10–90 % of 24 seeds" in words(figure)
     assert "N." in words(figure)
 
 
@@ -95,7 +99,7 @@ def test_a_curve_of_nan_is_left_out_and_other_values_that_are_not_finite_are_cou
     simulation["loss"][0, 3] = np.inf
     simulation["loss"][1, 4] = np.nan
     figure = learning_dynamics(None, simulation, title="")
-    assert len(figure.axes[4].lines) == 2
+    assert len([line for line in figure.axes[4].lines if line.get_gid() is None]) == 2
     assert "not recorded" in [text.get_text() for text in figure.axes[3].texts]
     assert "Not drawn, because not finite: 2 values." in words(figure)
 
@@ -105,6 +109,92 @@ def test_step_axis_is_logarithmic_exactly_if_the_grid_is():
     assert learning_dynamics(None, runs(steps=log), title="").axes[0].get_xscale() == "symlog"
     assert learning_dynamics(None, runs(), title="").axes[0].get_xscale() == "linear"
     assert learning_dynamics(None, runs(steps=[*range(0, 1000, 10), 1900]), title="").axes[0].get_xscale() == "linear"
+
+
+def boxes(figure, texts) -> list:
+    """Where texts stand on paper."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    return [text.get_window_extent(renderer) for text in texts if text.get_visible() and text.get_text()]
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("bottom", [-0.05, 0.0, 0.0001, 0.1, 0.399, 0.41])
+def test_tick_labels_of_loss_and_error_do_not_meet(bottom: float, columns: Literal[1, 2]):
+    simulation = runs(1)
+    simulation["loss"] = bottom + (0.8 - bottom) * np.linspace(1, 0, 11)[None]
+    del simulation["train_loss"]
+    figure = learning_dynamics(None, simulation, title="", columns=columns)
+    loss, error = figure.axes[:2]
+    loss.margins(y=0)  # with a label at the very bottom, as bad as it gets
+    shown = [label for label, y in zip(loss.get_yticklabels(), loss.get_yticks(), strict=True) if y >= bottom - 1e-9]
+    low = min(boxes(figure, shown), key=lambda box: box.y0)
+    assert max(box.y1 for box in boxes(figure, error.get_yticklabels())) < low.y0
+    assert "10^{0}" not in "".join(label.get_text() for label in error.get_yticklabels())
+
+
+@pytest.mark.parametrize("ends", [(0, 0, 0), (9, 0.05, 0), (9, 9, 9), (9, 4, 3.9), (9, 8.9, 0)])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_names_of_curves_stand_apart_and_are_led_to_their_ends(ends: tuple[float, ...], columns: Literal[1, 2]):
+    kinds = ("specific", "complement", "noise")
+    simulation = runs(1) | {
+        f"{part}_{kind}": np.linspace(0, end, 11)[None]
+        for part in ("attention", "mlp")
+        for kind, end in zip(kinds, ends, strict=True)
+    }
+    figure = learning_dynamics(None, simulation, title="", columns=columns)
+    for axes in figure.axes[3:]:
+        names = sorted(boxes(figure, axes.texts), key=lambda box: box.y0)
+        assert len(names) == 3 and all(a.y1 <= b.y0 for a, b in itertools.pairwise(names))
+        assert all(box.x1 <= figure.bbox.x1 and box.y1 <= axes.bbox.y1 + 12 for box in names)
+        leaders = [line for line in axes.lines if "leader" in (line.get_gid() or "")]
+        low, high = axes.get_ylim()
+        starts = [low + line.get_ydata()[0] * (high - low) for line in leaders]
+        assert starts == pytest.approx(sorted(ends))
+        assert [line.get_ydata()[1] for line in leaders] == [text.get_position()[1] for text in axes.texts]
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_a_single_step_is_seen(seeds: int, tmp_path: Path):
+    single = {name: array[..., :1] for name, array in runs(seeds).items()}
+    figure = learning_dynamics({k: v for k, v in single.items() if "train" not in k}, single, title="")
+    save_figure(figure, tmp_path, "x")  # warnings are errors
+    for axes in figure.axes:
+        assert axes.get_xlim() == (-1, 1) and list(axes.get_xticks()) == [0]
+        assert all(line.get_marker() != "None" for line in axes.lines if line.get_gid() is None)
+        assert bool(axes.collections) == (seeds > 1)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_the_caller_names_the_line_of_the_theory(columns: Literal[1, 2]):
+    label = "level B, the theory of pure prompts, drawn beside these noisy ones on purpose"
+    figure = learning_dynamics(runs(), runs(seeds=64), title="T", columns=columns, theory_label=label)
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text().replace("\n", " ") == label
+    assert legend.get_texts()[1].get_text() == "simulation, test: median and 10–90 % of 64 seeds"
+    words = boxes(figure, legend.get_texts())
+    assert all(box.x1 <= figure.bbox.x1 for box in words)
+    titles = boxes(figure, [axes._left_title for axes in figure.axes])
+    assert min(box.y0 for box in words) > max(box.y1 for box in titles)
+
+
+def test_a_report_does_not_repeat_the_note_under_a_figure_in_its_caption(tmp_path: Path):
+    note = "Theory: the level-B recursion -- from the same states, in a sentence so long that it needs a second line."
+    svg, _ = save_figure(learning_dynamics(None, runs(), title="T", note=note), tmp_path, "x")
+
+    def report(caption: str) -> str:
+        entry = FigureEntry(title="T", caption=caption, svg=svg.read_text(encoding="utf-8"))
+        empty = {"records": [], "equations": [], "regime_tables": {}, "provenance": {}, "replay": ""}
+        write_report(tmp_path / "r.html", figures=[entry], **empty)
+        return (tmp_path / "r.html").read_text(encoding="utf-8")
+
+    once, twice = report(note), report("Something else.")
+    assert twice.count("<use") - once.count("<use") >= len("".join(note.split()))
+    assert f"</b> {note}</figcaption>" in once and "<!-- Theory" not in once + twice
+    letters = set(re.findall(r' href="#(f1-[^"]*)"', once))  # what other words use is still there
+    assert letters and letters <= set(re.findall(r' id="([^"]*)"', once))
 
 
 def record(name: str, verdict: str, measured, bound, twin=None) -> dict:
@@ -144,6 +234,23 @@ def test_margins_place_every_number_and_say_what_has_none():
     for text in ("-0.3", "refuted", "not applicable", "error, twin: no number", "no number, twin: no number"):
         assert text in said
     assert figure.axes[0].get_xticklabels()[0].get_text() == "= 0"
+
+
+@pytest.mark.parametrize("huge", ["Infinity", 1e7, 1e300])
+def test_a_huge_value_is_off_scale_and_does_not_squash_the_axis(huge, tmp_path: Path):
+    near = [record("a", "supported", 1e-9, 1e-6, 1.0), record("c", "supported", 0.0, 0.0, 9e5)]
+    figure = measured_against_allowed([*near, record("b", "supported", 1e-9, 1e-6, huge)])
+    save_figure(figure, tmp_path, "x")  # every letter exists in the font, or a warning is raised
+    axes = figure.axes[0]
+    assert axes.get_xlim()[1] < 9 and marks(figure, "x")[2] > 6.5 > marks(figure, "x")[1]
+    assert "off\nscale" in [label.get_text() for label in axes.get_xticklabels()]
+    said = {"Infinity": r"$\infty$", 1e7: r"$1 \cdot 10^{7}$", 1e300: r"$1 \cdot 10^{300}$"}[huge]
+    assert said in [text.get_text() for text in axes.texts]
+    labels = boxes(figure, axes.get_xticklabels())
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(sorted(labels, key=lambda box: box.x0)))
+    assert boxes(figure, [axes.xaxis.label])[0].y0 > 0
+    without = measured_against_allowed(near)
+    assert "off\nscale" not in [label.get_text() for label in without.axes[0].get_xticklabels()]
 
 
 def test_margins_of_nothing_numeric_can_be_drawn(tmp_path: Path):

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import re
@@ -134,16 +135,163 @@ def test_the_summary_comes_first_and_says_what_does_not_hold(page: Page):
         (["supported"] * 3, "All 3 claims that apply to this regime are supported."),
         (["supported"], "The one claim that applies to this regime is supported."),
         (["not_applicable"], "No claim applies to this regime."),
-        (["refuted"], "0 of the 1 claims that apply to this regime are supported; 1 is refuted."),
+        (["refuted"], "The one claim that applies to this regime is refuted."),
+        (["error", "not_applicable"], "The one claim that applies to this regime is in error; 1 more does not apply."),
+        (["missing"] * 2, "Both claims that apply to this regime are without evidence."),
+        (
+            ["refuted", "error", "error"],
+            "None of the 3 claims that apply to this regime is supported; 1 is refuted; 2 are in error.",
+        ),
+        (
+            ["supported", "supported", "inconclusive"],
+            "2 of the 3 claims that apply to this regime are supported; 1 is inconclusive.",
+        ),
         (
             ["supported", "error", "error", "missing", "not_applicable"],
-            "1 of the 4 claims that apply to this regime are supported; 1 is without evidence; 2 are in error; "
+            "1 of the 4 claims that apply to this regime is supported; 1 is without evidence; 2 are in error; "
             "1 more does not apply.",
         ),
     ],
 )
 def test_summary_sentence(verdicts: list[str], sentence: str):
     assert summary_sentence([{"verdict": verdict} for verdict in verdicts]) == sentence
+
+
+@pytest.mark.parametrize("options", [{}, {"partial": True, "total": 30}, {"partial": True}])
+def test_summary_sentence_is_grammatical_and_tells_every_verdict(options: dict):
+    words = ("supported", "refuted", "inconclusive", "not apply", "without evidence", "in error")
+    for counts in itertools.product(range(3), repeat=len(VERDICTS)):
+        records = [{"verdict": str(v)} for v, count in zip(VERDICTS, counts, strict=True) for _ in range(count)]
+        sentence = summary_sentence(records, **options)
+        assert not sentence[0].islower() and sentence.endswith(".") and ("tried" in sentence) == bool(options)
+        wrong = r"\b0\b|the 1\b|\b1 (are|do|more do|were)\b|\b[2-9] (is|does|more does|was)\b|All [12]\b|\bclaims is\b"
+        assert not re.search(wrong, sentence)
+        assert not re.search(r"(None|one|\b1 of) [^;.]* are |(All|Both|[2-9] of) [^;.]* (is|applies) ", sentence)
+        applicable = len(records) - counts[3]
+        for word, count in zip(words, counts, strict=True):
+            assert applicable == 0 or count == 0 or word in sentence
+            assert count or word not in sentence or (word == "supported" and "None of the" in sentence)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "scopes", "expected"),
+    [
+        ("ssss", "aatt", "All 4 claims that apply to this regime are supported (2 of them are about any regime)."),
+        ("sss", "att", "All 3 claims that apply to this regime are supported (1 of them is about any regime)."),
+        ("sss", "aaa", "All 3 claims that apply to this regime are supported (all of them are about any regime)."),
+        ("ss", "aa", "Both claims that apply to this regime are supported (both of them are about any regime)."),
+        ("e", "a", "The one claim that applies to this regime is in error (it is about any regime)."),
+        (
+            "sse",
+            "taa",
+            "2 of the 3 claims that apply to this regime are supported (1 of them is about any regime); 1 is in error.",
+        ),
+        ("ss", "tt", "Both claims that apply to this regime are supported."),
+    ],
+)
+def test_summary_sentence_counts_what_is_about_any_regime(verdicts: str, scopes: str, expected: str):
+    verdict, scope = {"s": "supported", "e": "error"}, {"a": "any regime", "t": "this regime"}
+    records = [{"verdict": verdict[v], "scope": scope[s]} for v, s in zip(verdicts, scopes, strict=True)]
+    assert summary_sentence(records) == expected
+
+
+def test_a_part_of_the_claims_says_so(tmp_path: Path, page: Page):
+    part = Page(written(tmp_path / "r.html", records=RECORDS[:1], partial=True, total=21)).text
+    assert part.count("Only 1 of 21 claims was tried.") == 3  # summary, table, legend
+    assert "The one tried claim that applies to this regime is supported" in part
+    assert "were tried" not in page.text and "tried claim" not in page.text
+    assert "Only 2 of the claims were tried. Both tried" in summary_sentence(
+        [{"verdict": "supported"}] * 2, partial=True
+    )
+    assert summary_sentence([{"verdict": "supported"}], partial=True, total=1).startswith("The one claim")
+    assert summary_sentence([], partial=True, total=21) == "No claim was tried."
+
+
+def test_the_table_shows_formula_and_scope_beside_the_claim(html: str, tmp_path: Path):
+    rows = re.findall(r"<tr data-verdict.*?</tr>", html, re.DOTALL)
+    for row, record in zip(rows, RECORDS, strict=True):
+        assert ("<math" in row) == bool(record["formula"])
+        assert (f">{record['scope']}</span>" in row) if record.get("scope") else "scope" not in row
+    assert {record.get("scope") for record in RECORDS} == {"any regime", "this regime", None}
+    latex = r"a = \left\{ b \quad c \right\},\qquad \sum_s P_s = I,\quad d"
+    (row,) = re.findall(
+        r"<tr data-verdict.*?</tr>",
+        written(tmp_path / "r.html", records=[RECORDS[0] | {"formula": latex}]),
+        re.DOTALL,
+    )
+    assert row.count("<math") == 1  # a cut inside a pair of braces would break the formula
+    plain = written(tmp_path / "r.html", records=[RECORDS[0] | {"formula": r"a = b,\qquad c = d"}])
+    assert re.findall(r"<tr data-verdict.*?</tr>", plain, re.DOTALL)[0].count("<math") == 2
+
+
+def evidence_of(tmp_path: Path, evidence: object) -> str:
+    """The part of a report that shows this evidence."""
+    html = written(tmp_path / "r.html", records=[RECORDS[0] | {"evidence": evidence}])
+    Page(html)
+    return html.partition("<h4>Evidence</h4>")[2].partition("<h4>Replay</h4>")[0]
+
+
+def cells(html: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
+    return [[re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in rows]
+
+
+def compared(name: str, difference) -> dict:
+    return {"kind": "compared", "name": name, "difference": difference, "scale": 2.0, "roundings": 64.0}
+
+
+def test_evidence_is_a_table_with_the_worst_first_and_the_rest_folded(tmp_path: Path):
+    rows = [compared(f"row {k}", k * 1e-3) for k in range(40)] + [compared("broken", "NaN")]
+    shown, _, folded = evidence_of(
+        tmp_path, {"rows": rows, "facts": {"steps": 400, "points": [[1, 2], [3]]}}
+    ).partition("<details")
+    assert cells(shown)[0] == ["name", "difference", "scale", "allowed round-offs"]
+    assert cells(shown)[1] == ["broken", "not a number", "2", "64"]
+    assert [row[0] for row in cells(shown)[2:]] == [f"row {k}" for k in range(39, 28, -1)]
+    assert "the other 29 rows" in folded and " open" not in folded.partition(">")[0]
+    assert [row[0] for row in cells(folded)[1:30]] == [f"row {k}" for k in range(28, -1, -1)]
+    assert cells(folded)[30:] == [["steps", "400"], ["points", "(1, 2), (3)"]]
+
+
+def test_evidence_of_other_kinds(tmp_path: Path):
+    estimated = {"kind": "estimated", "estimate": -0.5, "standard_error": 0.1, "samples": 9, "scale": 1.0}
+    fitted = {"kind": "fitted", "name": "order", "order": 1.0, "half_width": 0.01, "steps": [1, 2]}
+    html = evidence_of(tmp_path, {"rows": [estimated | {"name": "a"}, fitted, estimated | {"name": "b", "scale": 0.1}]})
+    assert cells(html) == [
+        ["name", "estimate", "standard error", "samples", "scale"],
+        ["b", "−0.5", "0.1", "9", "0.1"],
+        ["a", "−0.5", "0.1", "9", "1"],
+        ["name", "order", "half width", "steps"],
+        ["order", "1", "0.01", "1, 2"],
+    ]
+
+
+def test_residuals_that_are_zero_are_one_line(tmp_path: Path):
+    def exact(*residuals: str) -> dict:
+        return {"rows": [{"kind": "exact", "name": f"r{k}", "residual": x} for k, x in enumerate(residuals)]}
+
+    html = evidence_of(tmp_path, exact(*["0"] * 148))
+    assert "<summary>all 148 residuals are exactly zero</summary>" in html and "<table" not in html
+    assert html.count("<li>") == 148
+    assert "the one residual is exactly zero" in evidence_of(tmp_path, exact("0"))
+    mixed = evidence_of(tmp_path, exact("0", "x + " * 200 + "1", "0", "0"))
+    assert cells(mixed)[1][0] == "r1" and len(cells(mixed)[1][1]) < 310
+    assert "the other 3 residuals are exactly zero" in mixed
+
+
+@pytest.mark.parametrize(
+    "evidence", [{"rows": [{"kind": "new", "x": 71}]}, {"rows": [{"kind": "exact", "y": 71}]}, [71]]
+)
+def test_evidence_of_an_unknown_shape_is_still_shown(tmp_path: Path, evidence: object):
+    assert "71" in evidence_of(tmp_path, evidence)
+
+
+def test_notation_heads_the_equations(tmp_path: Path, html: str):
+    pairs = [(r"\bar e", "the mean <sign>"), (r"\gamma_i", "gate")]
+    text = written(tmp_path / "r.html", notation=pairs).partition('<section id="equations">')[2]
+    head = text.partition('class="equation"')[0]
+    assert head.count("<math") == 2 and "the mean &lt;sign&gt;" in head and "<dl" in head
+    assert '<dl class="notation"' not in html
 
 
 def test_verdicts_have_symbol_text_and_meaning_and_only_supported_is_green(html: str, page: Page):
@@ -198,8 +346,9 @@ def test_figures_have_a_text_alternative_and_keep_their_styles_to_themselves(htm
 
 def test_equations_are_mathml_and_what_cannot_be_converted_is_shown(html: str, page: Page):
     math = [tag for tag, _ in page.tags if tag == "math"]
-    with_formula = sum(bool(record["formula"]) for record in RECORDS)
-    assert len(math) == len(LATEX) - 1 + with_formula
+    # Each formula is whole in the details, and in the table in pieces that a narrow column can hold.
+    formulas = [record["formula"] for record in RECORDS if record["formula"]]
+    assert len(math) == len(LATEX) - 1 + 2 * len(formulas) + sum(formula.count("quad") for formula in formulas)
     assert r"\foo{b} < 1" in page.text and "&lt;command&gt;" in html
     assert "\\_" not in page.text
     for attributes in (attributes for tag, attributes in page.tags if attributes.get("class") == "formula"):

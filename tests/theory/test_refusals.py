@@ -81,7 +81,7 @@ def test_an_absurd_step_size_diverges_in_words_and_without_warnings(record_every
     with pytest.raises(Diverged, match="the recursion diverged before step") as refused:
         integrate(regime, draw_initial(regime))
     assert isinstance(refused.value, PolysemeError)
-    assert "type a smaller step size" in one_sentence(refused)
+    assert "type a smaller value of eta in [training]" in one_sentence(refused)
 
 
 def test_a_trajectory_that_does_not_fit_is_refused_before_it_is_computed(random_regime, monkeypatch):

@@ -1,0 +1,140 @@
+"""Claims of the family gradient that are decided by sampling (THEORY.md sections 1, 4 and 7)."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from checks import controls
+from checks.claim import Claim, Estimated, Evidence, WrongTwin
+from checks.claims.gradient import drift, random_state
+from checks.hypotheses import DISTINCT, FEW_DEMONSTRATIONS, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
+from checks.laboratory import Laboratory
+from checks.rules import Equivalence
+from theory.law import prompt_probabilities
+from theory.lower import System, system
+from theory.setting import Regime
+
+# Prompts in a batch, whose mean gradient is close to normal; batches of the pilot, which sets the size of the run by its
+# spread and is then thrown away; and limits of that size. The run's own data never decide when it ends.
+MC_PROMPTS, MC_PILOT, MC_FEWEST, MC_MOST = 128, 256, 512, 16384
+MC_MARGIN = 0.1
+
+
+def _batches_needed(pilot: Mapping[str, np.ndarray]) -> int:
+    """Batches after which an interval is a third of the margin wide, so that a true claim is inconclusive rarely."""
+    worst = max(float((draws.std(0, ddof=1) / np.abs(draws.mean(0)).max()).max()) for draws in pilot.values())
+    # Four standard errors are wider than a one-sided Student interval at any level used here.
+    return int(np.clip((4 * worst / (MC_MARGIN / 3)) ** 2, MC_FEWEST, MC_MOST))
+
+
+def _monte_carlo(laboratory: Laboratory, compiled: System) -> Evidence:
+    state = random_state(laboratory, 0)
+    pilot = laboratory.remembered(
+        "pilot", lambda: laboratory.minibatch_gradients(state, batches=MC_PILOT, batch=MC_PROMPTS, stream=1)
+    )
+    batches = _batches_needed(pilot)
+    sample = laboratory.remembered(
+        "minibatches", lambda: laboratory.minibatch_gradients(state, batches=batches, batch=MC_PROMPTS, stream=0)
+    )
+    reduced, rows = drift(laboratory, state, compiled), []
+    for name, draws in sample.items():
+        mean, error = draws.mean(0), draws.std(0, ddof=1) / np.sqrt(batches)
+        scale = float(np.abs(mean).max()) or 1.0
+        rows += [
+            Estimated(
+                name=f"{name}{list(map(int, where))}",
+                estimate=float(mean[where] - reduced[name][where]),
+                standard_error=float(error[where]),
+                samples=batches,
+                scale=scale,
+            )
+            for where in np.ndindex(mean.shape)
+        ]
+    facts = {
+        "batches": batches,
+        "prompts in each": MC_PROMPTS,
+        "pilot": MC_PILOT,
+        "seed": laboratory.regime.ensemble.seed,
+    }
+    return Evidence(rows=tuple(rows), facts=facts)
+
+
+LAW_PROMPTS = 2**18
+# Five standard errors of a frequency near 1/2 are 0.0049, so the intervals fit in half the margin.
+LAW_MARGIN = 0.01
+
+
+def _events(regime: Regime) -> dict[str, np.ndarray]:
+    """What is counted, as masks over (k, e, n+): a missing match, each concept, each sign with each count."""
+    K1, L = regime.concepts.K1, regime.prompt.L
+    shape = (K1, 2, L + 1)
+    concept, sign, count = np.indices(shape)
+    events = {"no demonstration matches": count == np.where(sign == 0, 0, L)}
+    events |= {f"concept {k + 1}": concept == k for k in range(K1)}
+    return events | {f"e = {'+-'[j]}1, n+ = {n}": (sign == j) & (count == n) for j in range(2) for n in range(L + 1)}
+
+
+def _frequencies(laboratory: Laboratory, law: Callable[[Regime], np.ndarray]) -> Evidence:
+    counts = laboratory.remembered("prompt counts", lambda: laboratory.prompt_counts(LAW_PROMPTS))
+    probability, rows = law(laboratory.one), []
+    for name, event in _events(laboratory.one).items():
+        p, share = float(probability[event].sum()), float(counts[event].sum()) / LAW_PROMPTS
+        if p == 0:  # an impossible prompt is not a rare one: a single one is as wrong as can be
+            share = float(share > 0)
+        # The standard error under the asserted law, with a floor for events too rare to have happened.
+        error = float(np.sqrt(max(p * (1 - p), 1 / LAW_PROMPTS) / LAW_PROMPTS)) if p > 0 else 0.0
+        rows.append(Estimated(name=name, estimate=share - p, standard_error=error, samples=LAW_PROMPTS, scale=1.0))
+    return Evidence(rows=tuple(rows), facts={"prompts": LAW_PROMPTS, "seed": laboratory.regime.ensemble.seed})
+
+
+def _other_law(regime: Regime) -> np.ndarray:
+    other = "iid" if regime.prompt.law == "match" else "match"
+    return prompt_probabilities(regime.replace(prompt={"law": other}))
+
+
+PROMPT_LAW = Claim(
+    id="gradient/drawn_prompts_follow_the_law",
+    statement="The prompts that the simulation draws fall on (k, e, n+) with the probabilities of the theory, and never on an "
+    "impossible one.",
+    formula=r"\Pr(k, e, n_+) = \frac{\pi_k}{2} \binom{L}{n_+} 2^{-L}\ \text{(iid), conditioned on a match (match)}",
+    section="1",
+    hypotheses=(FEW_DEMONSTRATIONS,),
+    asserts=lambda: prompt_probabilities,
+    measure=_frequencies,
+    rule=Equivalence(
+        margin=LAW_MARGIN,
+        reason="one in a hundred of all prompts: the other law moves a missing match by 2^-L, three in a hundred at L = 5",
+    ),
+    wrong_twin=WrongTwin(
+        name="the other law",
+        statement="match for iid, or iid for match",
+        asserts=lambda: _other_law,
+    ),
+    rests_on=("statistics",),
+)
+
+
+MONTE_CARLO = Claim(
+    id="gradient/level_b_drift_matches_minibatches",
+    statement="At a random state the mean of minibatch gradients of the full model, on prompts drawn from the law, is the "
+    "level-B drift.",
+    formula=r"\mathbb E\, \hat s^\top (\nabla_W \hat R_{\mathrm{batch}})\, \hat t = \partial_{W^{st}} R_B",
+    section="4",
+    hypotheses=(PURE, DISTINCT, SEVERAL_DEMONSTRATIONS, MLP_STARTS),
+    asserts=lambda: system("B"),
+    measure=_monte_carlo,
+    rule=Equivalence(
+        margin=MC_MARGIN,
+        reason="a tenth of the array's largest coefficient: a wrong prompt law or a dropped factor moves some coefficient by "
+        "more, and the round-off comparisons guard what is finer",
+    ),
+    wrong_twin=WrongTwin(
+        name="query sign dropped",
+        statement="the slope of the loss without its e: l'(e f) in place of e l'(e f)",
+        asserts=controls.compiled(controls.drop_query_sign),
+    ),
+    uses=("gradient/level_b_drift_matches_population_autograd", "gradient/drawn_prompts_follow_the_law"),
+    rests_on=("statistics",),
+)
+
+CLAIMS = (PROMPT_LAW, MONTE_CARLO)

@@ -1,0 +1,154 @@
+"""What the repository promises in its own files: paths, regimes, commands."""
+
+import ast
+import re
+import tomllib
+from importlib import import_module
+from importlib.metadata import entry_points
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from checks.cli import app
+from checks.court import select
+from theory.setting import Regime, load_regime
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TOOLS = PROJECT["tool"]
+
+
+def test_every_path_named_in_pyproject_exists():
+    pytest_options = TOOLS["pytest"]["ini_options"]
+    folders = [*pytest_options["testpaths"], *TOOLS["basedpyright"]["include"]]
+    folders += [name.replace(".", "/") for name in TOOLS["setuptools"]["packages"]]
+    folders += TOOLS["importlinter"]["root_packages"]
+    assert len(folders) >= 10
+    assert [name for name in folders if not (ROOT / name).is_dir()] == []
+    assert (ROOT / PROJECT["project"]["readme"]).is_file()
+    for package, patterns in TOOLS["setuptools"]["package-data"].items():
+        assert all(list((ROOT / package).glob(pattern)) for pattern in patterns), package
+    for pattern in TOOLS["ruff"]["lint"]["per-file-ignores"]:
+        assert list(ROOT.glob(pattern)), pattern
+
+
+def test_every_package_is_shipped():
+    packages = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in ROOT.glob("[!.]*/**/__init__.py")}
+    shipped = set(TOOLS["setuptools"]["packages"])
+    assert {name for name in packages if name.split(".")[0] not in ("tests", "benchmarks", "build", "out")} == shipped
+
+
+def test_every_module_named_in_pyproject_exists():
+    named = [
+        name for c in TOOLS["importlinter"]["contracts"] for key in c if key.endswith("modules") for name in c[key]
+    ]
+    assert len(named) > 15
+    assert [name for name in named if name != "sympy" and name != "torch" and not _is_module(name)] == []
+    (option,) = [x for x in TOOLS["pytest"]["ini_options"]["addopts"] if x.startswith("--jaxtyping-packages=")]
+    typed = option.partition("=")[2].split(",")
+    assert typed[-1] == "beartype.beartype"
+    assert set(typed[:-1]) == {"theory", "sim", "checks"}
+    module, _, function = PROJECT["project"]["scripts"]["polyseme"].partition(":")
+    assert callable(getattr(import_module(module), function))
+    assert [entry.value for entry in entry_points(group="console_scripts", name="polyseme")] == [f"{module}:{function}"]
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def test_the_suite_is_strict():
+    options = TOOLS["pytest"]["ini_options"]
+    assert options["xfail_strict"] is True
+    assert options["filterwarnings"] == ["error"]
+    assert "--strict-markers" in options["addopts"]
+
+
+REGIMES = sorted((ROOT / "regimes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", REGIMES, ids=lambda path: path.stem)
+def test_a_shipped_regime_loads_and_says_what_it_is_for(path):
+    assert load_regime(path) != Regime()
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_the_named_regimes_are_there_and_only_the_noisy_one_is_noisy():
+    pure = {path.stem: load_regime(path).prompt.is_pure for path in REGIMES}
+    assert {"default", "minimal", "noisy"} <= set(pure)
+    assert pure["default"] and pure["minimal"] and not pure["noisy"]
+
+
+# -- commands that are written down ------------------------------------------------------------------------
+
+
+def commands(text: str) -> list[str]:
+    """The lines of fenced blocks that call make or polyseme, without comments and prompts."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [re.sub(r"\s#.*", "", line).strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(\S*/)?(make|polyseme)\b", line)]
+
+
+def problem(command: str) -> str:
+    """Why a written command would not be understood, or nothing."""
+    program, *words = command.partition(" > ")[0].split()
+    if program.endswith("make"):
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        unknown = [word for word in words if "=" not in word and word not in targets]
+        return f"no target {unknown[0]}" if unknown else ""
+    if not words or words[0].startswith("-"):
+        return ""
+    helped = CliRunner().invoke(app, [words[0], "--help"])
+    if helped.exit_code:
+        return f"no command {words[0]}"
+    known = re.findall(r"--[a-z-]+", helped.stdout)
+    for word, after in pairwise([*words[1:], ""]):
+        if word.startswith("--") and word not in known:
+            return f"no option {word}"
+        if word == "--only":
+            select(after.strip("'\""))
+        if word.endswith(".toml") and word.startswith("regimes/") and not (ROOT / word).is_file():
+            return f"no file {word}"
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("make verify", ""),
+        ("make nonsense", "no target nonsense"),
+        ("polyseme verify regimes/minimal.toml --only 'closure/*' --out out/x", ""),
+        ("polyseme nonsense", "no command nonsense"),
+        ("polyseme verify --nonsense", "no option --nonsense"),
+        ("polyseme verify regimes/nonsense.toml", "no file regimes/nonsense.toml"),
+        (".venv/bin/polyseme derive --level B --format latex > recursion.tex", ""),
+    ],
+)
+def test_the_reader_of_commands_can_tell_right_from_wrong(command, expected):
+    assert commands(f"text\n```sh\n$ {command}   # why\nls\n```\nmake more\n") == [command]
+    assert problem(command) == expected
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("*.md")))
+def test_written_commands_exist(name):
+    written = commands((ROOT / name).read_text(encoding="utf-8"))
+    assert {command: problem(command) for command in written} == dict.fromkeys(written, "")
+    if name == "README.md":
+        assert {"make verify", "make test"} <= set(written)
+
+
+def test_examples_in_docstrings_of_the_commands_exist():
+    source = (ROOT / "checks" / "cli.py").read_text(encoding="utf-8")
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    examples = re.findall(r"Example: (.+)", "\n".join(ast.get_docstring(node) or "" for node in functions))
+    assert len(examples) >= 4
+    assert {example: problem(example) for example in examples} == dict.fromkeys(examples, "")
+
+
+def test_links_to_files_in_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / link).exists()] == []
