@@ -4,6 +4,8 @@ Start from the blocks that are non-zero at the start, add every block that the e
 reaches, stop when nothing is added. The gradient is differentiated in *all* blocks, also those that are zero, so
 that nothing is assumed dead. It is decided in symbols: a block stays dead only if its gradient is exactly zero.
 
+The forward pass is written here a second time, in full matrices: an independent derivation, not the executed one.
+
 Two concepts, one irrelevant feature and one spare direction stand for all: by the symmetry of permuting concepts
 and rotating the rest, the blocks of concept 1 against (itself, another concept, nu, perp) cover every kind of block.
 """
