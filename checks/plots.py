@@ -61,9 +61,11 @@ def learning_dynamics(
         words = curves.words().values()
         one_line = columns == 2 and sum(map(len, words)) <= 100
         lines = 1 if one_line else sum(word.count("\n") + 1 for word in words)
-        width, height = _WIDTH[columns], (5.4 if columns == 2 else 8.4) + 0.19 * (lines - 1)
+        # One line of the note fits under the panels; more of them, and of the legend, make the figure taller.
+        below = 0.15 * textwrap.fill(note, 66 * columns).count("\n")
+        width, height = _WIDTH[columns], (5.4 if columns == 2 else 8.4) + 0.19 * (lines - 1) + below
         figure = Figure(figsize=(width, height))
-        panels = _panels(figure, columns, head=0.78 + 0.19 * (lines - 1))
+        panels = _panels(figure, columns, head=0.78 + 0.19 * (lines - 1), below=below)
         for name, label, axes in zip(
             ("loss", "error", "attention"), ("loss", "0–1 error", "weight"), panels[:3], strict=True
         ):
@@ -85,10 +87,12 @@ def learning_dynamics(
     return figure
 
 
-def _panels(figure: "matplotlib.figure.Figure", columns: int, *, head: float) -> "list[matplotlib.axes.Axes]":
+def _panels(
+    figure: "matplotlib.figure.Figure", columns: int, *, head: float, below: float
+) -> "list[matplotlib.axes.Axes]":
     """Axes for loss and error, which share a panel, attention weight, and the products of both parts.
 
-    `head` is the room for title and legend, in inches.
+    `head` is the room for title and legend, `below` for the further lines of the note, in inches.
     """
     width, height = figure.get_size_inches()
     rows, foot = (2, 0.72) if columns == 2 else (4, 0.85)
@@ -97,7 +101,7 @@ def _panels(figure: "matplotlib.figure.Figure", columns: int, *, head: float) ->
         "left": 0.6 / width,
         "right": 1 - 0.76 / width,
         "top": 1 - head / height,
-        "bottom": foot / height,
+        "bottom": (foot + below) / height,
     }
     grid = figure.add_gridspec(
         rows,

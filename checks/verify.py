@@ -27,6 +27,11 @@ from theory.show import NOTATION, definitions, equations, latex, text
 Arrays = dict[str, np.ndarray]
 Progress = Callable[[int, int], None]
 
+_PRODUCTS = (
+    "Products are the largest entries of W_K^T W_Q and of W_O: on b and d (concept-specific), on a, c and across concepts "
+    "(complement), and elsewhere (noise)."
+)
+
 PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "numpy", "pydantic", "scipy", "sympy", "torch")
 
 
@@ -137,10 +142,7 @@ def verify(
 
 def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> Iterator[FigureEntry]:
     if curves.is_theory_of_simulation:
-        note = (
-            "Theory: median of the level-B recursions from the members' own starts. Test: exact expectation over prompts. Products: "
-            "largest entries of W_K^T W_Q and W_O on b, d (concept-specific), on a, c and across concepts (complement), elsewhere (noise)."
-        )
+        note = "Theory: median of the level-B recursion over the members' own starts. Test: exact expectation over prompts."
     else:
         note = (
             "Level B is the theory of pure prompts, drawn beside these noisy ones as a documented disagreement. "
@@ -155,7 +157,7 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
     )
     margins = measured_against_allowed(records)
     entries = (
-        ("learning_dynamics", "Learning dynamics", dynamics, note),
+        ("learning_dynamics", "Learning dynamics", dynamics, f"{note} {_PRODUCTS}"),
         (
             "margins",
             "Measured against allowed",
