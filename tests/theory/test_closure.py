@@ -1,12 +1,21 @@
 """Which blocks live: the computed sets, and the full model that keeps the dead ones at zero (section 4)."""
 
+from itertools import product
+
 import numpy as np
 import pytest
+import sympy as sp
 
 from sim.initial import draw_initial
 from sim.train import simulate
+from theory import closure as closures
+from theory import forward as fw
 from theory.closure import IDENTITY, closure, within_concept
+from theory.coefficients import constants, to_layout
 from theory.derive import LIVING_ENTRIES
+from theory.integrate import evaluate
+from theory.lower import system
+from theory.setting import Regime
 
 OFF_DIAGONAL = {("a", "b"), ("b", "a"), ("a'", "b'"), ("b'", "a'")}
 
@@ -105,3 +114,28 @@ def test_directions_outside_all_concepts_decay_exactly(random_regime):
         # 400 multiplications, each rounded to half an eps.
         np.testing.assert_allclose(outside, regime.model.sigma_0 * decay, rtol=400 * np.finfo(float).eps)
     assert decay < 0.99
+
+
+def test_the_closures_own_forward_pass_has_the_executed_risk():
+    # Derived twice, in full matrices and in coefficients: the closure speaks about the theory that is run.
+    rng = np.random.default_rng(11)
+    regime = Regime().replace(
+        concepts={"K1": 1, "K2": 0, "d_x": 2, "d_y": 2, "kappa_x": 0.3, "kappa_y": 0.6},
+        prompt={"L": closures._L, "law": "iid"},
+        model={"m": closures._NEURONS},
+    )
+    r = np.array([1.0, -1.0]) / closures._NEURONS
+    numbers = constants(regime, r)
+    blocks = {name: rng.normal(size=(1, 2, 2)) for name in ("W_Q_blocks", "W_K_blocks")}
+    mlp = {name: rng.normal(size=(closures._NEURONS, 1)) for name in ("alpha", "beta")}
+    executed = evaluate(system("B").observables, to_layout(blocks | mlp), numbers)["loss"].item()
+
+    values = {getattr(fw, name): numbers[name] for name in ("n_a", "n_b", "n_c", "n_d")}
+    for matrix, name in zip(closures._weights()[:2], ("W_Q_blocks", "W_K_blocks"), strict=True):
+        values |= {matrix[s, t]: blocks[name][0, s, t] if max(s, t) < 2 else 0.0 for s in range(6) for t in range(6)}
+    for i, t in product(range(closures._NEURONS), range(5)):
+        values[closures._weights()[2][i, t]] = mlp[("alpha", "beta")[t]][i, 0] if t < 2 else 0.0
+    total = sum(closures._loss_given_gap(e).xreplace({closures._GAP: closures._half_gap(e)}) for e in (1, -1))
+    stated = float(total.xreplace(values).rewrite(sp.exp).evalf()) / (2 * 2**closures._L)
+    # A sum of eight terms of order one, each with a few dozen roundings.
+    assert abs(stated - executed) < 1e-13
