@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 # Long enough to pass through the escape from the initial plateau and into saturation at the shipped regimes.
 POPULATION_STEPS = 2000
 STOCHASTIC_STEPS = 500
+STOCHASTIC_MEMBERS = 3
 # Pure prompts alone have exact expectations.
 PURE = {"p_extra": 0.0, "sigma_x": 0.0, "sigma_y": 0.0}
 
@@ -125,19 +126,27 @@ class Laboratory:
 
     @cached_property
     def stochastic_regime(self) -> Regime:
-        """A short minibatch run whose prompts are kept as counts."""
+        """A short minibatch run of a few members, whose prompts are kept as counts."""
         batch = self.regime.training.batch
         training = {
             "batch": 16 if batch == "population" else batch,
             "steps": min(self.regime.training.steps, STOCHASTIC_STEPS),
             "record_every": 10,
         }
-        return self.one.replace(training=training)
+        return self.one.replace(training=training, ensemble={"seeds": STOCHASTIC_MEMBERS})
+
+    @cached_property
+    def stochastic_initial(self) -> Arrays:
+        """`initial`, and other members' W_O beside it."""
+        state = self.initial
+        others = [self.start_of(self.member + j)["W_O"] for j in range(1, STOCHASTIC_MEMBERS)]
+        same = {name: np.stack([state[name]] * STOCHASTIC_MEMBERS) for name in ("W_Q", "W_K")}
+        return state | same | {"W_O": np.stack([state["W_O"], *others])}
 
     @cached_property
     def stochastic_run(self) -> Arrays:
         """SGD of the full model, with the counts of the prompts it was fed."""
-        return self._simulate(self.stochastic_regime, self.initial, counts=True)
+        return self._simulate(self.stochastic_regime, self.stochastic_initial, counts=True)
 
     def _simulate(self, regime: Regime, initial: Arrays, *, final: bool = False, counts: bool = False) -> Arrays:
         from sim.train import simulate

@@ -120,6 +120,13 @@ def integrate(
     numbers = constants(regime, initial["r"])
     if counts is not None:
         counts = counts if ensemble else counts[None]
+        concepts, L = regime.concepts.K1, regime.prompt.L
+        expected = (len(state["alpha"]), regime.training.steps, concepts, 2, L + 1)
+        if counts.shape != expected:
+            raise PolysemeError(
+                f"got counts of shape {counts.shape}, expected (members, steps, K1, 2, L + 1) = {expected}; "
+                "type the run whose regime and start these are"
+            )
 
     recorded: list[Arrays] = []
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is reported below, in words

@@ -77,13 +77,16 @@ def _reference(
         other = integrate(regime, dict(initial) | nudged, compiled=compiled, counts=counts)
         for name, changes in moved.items():
             changes.append(_change(other[name], right[name]))
+    time = right["loss"].ndim - 1  # after the ensemble axis, if there is one
     growth = max(float(np.median(moved[name])) / _size(right[name]) for name in STATE) / NUDGE
     smooth = 10.0 if growth <= MOST_GROWTH else 0.0
     return Reference(
         trajectory=right,
         growth=min(growth, MOST_GROWTH),
         jumps={name: max(0.0, max(changes) - smooth * float(np.median(changes))) for name, changes in moved.items()},
-        travelled=max(float(np.abs(np.diff(right[name], axis=0)).sum(0).max()) / _size(right[name]) for name in STATE),
+        travelled=max(
+            float(np.abs(np.diff(right[name], axis=time)).sum(axis=time).max()) / _size(right[name]) for name in STATE
+        ),
     )
 
 
@@ -112,20 +115,30 @@ COLLECTED = (
 
 
 def _undecided(
-    regime: Regime, initial: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray], share: float
-) -> float:
-    """Probability of the prompts whose output is zero to within `share` of what it is summed from.
+    regime: Regime, initial: Mapping[str, np.ndarray], trajectory: Mapping[str, np.ndarray], share: float
+) -> np.ndarray:
+    """At each record, the probability of the prompts whose output is zero to within `share` of what it is summed from.
 
     The sign of their margin, and so their 0-1 error, is decided by round-off alone: terms cancel, or the only open
     gates sit on their kinks. A prompt whose gates are all clearly shut has f = 0 exactly, and that is decided.
+    Shape of the trajectory's error: (records,), after an ensemble axis if any.
     """
-    numbers, layout = constants(regime, initial["r"]), to_layout(state)
+    # Every record of every member is a state of its own, along the member axis of the compiled functions.
+    layout = to_layout(_as_members(trajectory))
+    numbers = constants(regime, initial["r"])
     r, n_c, n_d = (np.asarray(numbers[name]) for name in ("r", "n_c", "n_d"))
     h = np.asarray(system("B").preactivation({**numbers, **layout})["h"])
     size = n_c * np.abs(layout["alpha"]) + n_d * np.abs(layout["beta"])  # of each h, before anything cancels
     f, whole = (r * np.maximum(h, 0.0)).sum(-1), (np.abs(r) * size).sum(-1)
     shut = (h < -share * size).all(-1)
-    return float((np.asarray(numbers["p"])[..., 0] * (~shut & (np.abs(f) <= share * whole))).sum())
+    mass = np.asarray(numbers["p"])[..., 0] * (~shut & (np.abs(f) <= share * whole))
+    return mass.sum(axis=(1, 2, 3)).reshape(trajectory["error"].shape)
+
+
+def _as_members(trajectory: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The states of a trajectory with members and records on one leading axis."""
+    lead = trajectory["error"].ndim
+    return {name: trajectory[name].reshape(-1, *trajectory[name].shape[lead:]) for name in STATE}
 
 
 def _stopped(regime: Regime, divergence: Diverged) -> Evidence:
@@ -168,12 +181,7 @@ def _evidence(
         return _stopped(regime, divergence)
     differences = {name: _change(reduced[name], full[name]) for name in (*STATE, *OBSERVED)}
     share = roundings * np.finfo(np.float64).eps / 2
-    undecided = np.array(
-        [
-            _undecided(regime, initial, {name: reference.trajectory[name][t] for name in STATE}, share)
-            for t in range(len(full["step"]))
-        ]
-    )
+    undecided = _undecided(regime, initial, reference.trajectory, share)
     beyond_ties = np.abs(reduced["error"] - full["error"]) - undecided
     differences["error"] = float(np.maximum(beyond_ties, 0.0).max())
     rows = [
@@ -271,7 +279,7 @@ def _stochastic(laboratory: Laboratory, fed: Callable[[np.ndarray], np.ndarray])
         laboratory,
         "stochastic",
         regime,
-        laboratory.initial,
+        laboratory.stochastic_initial,
         run,
         right,
         right,
@@ -283,7 +291,7 @@ def _stochastic(laboratory: Laboratory, fed: Callable[[np.ndarray], np.ndarray])
 STOCHASTIC = Claim(
     id="closure/stochastic_recursion_equals_sgd",
     statement="Driven by the counts of the same prompts, the level-B recursion is pathwise equal to minibatch SGD of the full "
-    "model.",
+    "model, for each of three members with starts and data of their own.",
     formula=r"\hat s^\top W(t)\, \hat t = W^{st}_{B}(t) \text{ given the minibatches}",
     section="4",
     hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, TRAINS),
