@@ -36,8 +36,8 @@ def _forgotten(regime: Regime) -> float:
 
 
 GENTLE = Hypothesis(
-    name="the penalty leaves the start above round-off: eta_0 lam <= 1/2 and lam sum_t eta_t <= 30",
-    holds=lambda regime: _first_decay(regime) <= 0.5 and _forgotten(regime) <= 30,
+    name="the penalty leaves the start above round-off: eta_0 lam <= 1/2 and lam sum_t eta_t <= 12",
+    holds=lambda regime: _first_decay(regime) <= 0.5 and _forgotten(regime) <= 12,
     got=lambda regime: f"eta_0 lam = {_first_decay(regime):.2g}, lam sum_t eta_t = {_forgotten(regime):.3g}",
 )
 

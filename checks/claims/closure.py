@@ -2,22 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import sympy as sp
 
-from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
-from checks.claims.gradient import conditioning
-from checks.hypotheses import (
-    ATTENTION_STARTS,
-    DISTINCT,
-    GENTLE,
-    MLP_STARTS,
-    PURE,
-    SEVERAL_DEMONSTRATIONS,
-    TRAINS,
-)
-from checks.laboratory import Laboratory
-from checks.rules import ExactZero, RoundOff
+from checks.claim import Claim, Evidence, Exact, WrongTwin
+from checks.rules import ExactZero
 from theory.closure import closure, within_concept
 
 Blocks = Mapping[str, tuple[str, ...]]
@@ -82,45 +70,4 @@ MIRRORED_CLOSURE = Claim(
 )
 
 
-def _dead_blocks(laboratory: Laboratory, asserted: Blocks) -> Evidence:
-    """Largest entry of each block that should be zero at the end of population descent of the full model."""
-    regime, run = laboratory.population_regime, laboratory.population_run
-    rows = []
-    for name in ("W_Q", "W_K"):
-        blocks = run[f"{name}_blocks"]
-        scale = float(np.abs(blocks).max())
-        rows += [
-            Compared(
-                name=f"{name}^{{{entry}}}",
-                difference=float(np.abs(blocks[..., "ab".index(entry[0]), "ab".index(entry[1])]).max()),
-                scale=scale,
-                # A d_x-term projection at each record of entries that were rounded once per step.
-                roundings=8.0 * conditioning(regime) * (regime.concepts.d_x + np.sqrt(max(regime.training.steps, 1))),
-            )
-            for entry in ("aa", "ab", "ba", "bb")
-            if entry not in asserted[name]
-        ]
-    return Evidence(rows=tuple(rows), facts={"steps": regime.training.steps})
-
-
-DEAD_BLOCKS = Claim(
-    id="closure/dead_blocks_stay_dead",
-    statement="Under population descent of the full model the blocks outside the closure stay zero.",
-    formula=r"W_K^{ba}(t) = 0",
-    section="4",
-    hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
-    asserts=lambda: LEVEL_B_BLOCKS,
-    measure=_dead_blocks,
-    rule=RoundOff(
-        reason="8 (d_x + sqrt(steps)) / min(n_b, n_d) unit round-offs: a projection of entries rounded once per step"
-    ),
-    wrong_twin=WrongTwin(
-        name="level S for generic neurons",
-        statement="the off-diagonal entries of W_Q and W_K stay zero too",
-        asserts=lambda: LEVEL_S_BLOCKS,
-    ),
-    uses=("closure/generic_neurons_reach_level_b",),
-    rests_on=("round-off comparison",),
-)
-
-CLAIMS = (GENERIC_CLOSURE, MIRRORED_CLOSURE, DEAD_BLOCKS)
+CLAIMS = (GENERIC_CLOSURE, MIRRORED_CLOSURE)

@@ -1,10 +1,11 @@
-"""The claim of the family closure about what level B leaves out (THEORY.md sections 4 and 7)."""
+"""Claims of the family closure about what level B leaves out (THEORY.md sections 4 and 7)."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from checks.claim import Claim, Compared, Evidence, WrongTwin
+from checks.claims.closure import LEVEL_B_BLOCKS, LEVEL_S_BLOCKS, Blocks
 from checks.claims.trajectories import COLLECTED, population_reference, roundings_of
 from checks.hypotheses import (
     ATTENTION_STARTS,
@@ -13,6 +14,7 @@ from checks.hypotheses import (
     MLP_STARTS,
     PENALISED,
     PURE,
+    SEVERAL_DEMONSTRATIONS,
     SOMETHING_OUTSIDE,
     TRAINS,
 )
@@ -21,6 +23,46 @@ from checks.rules import RoundOff
 from theory.coefficients import concept_vectors
 from theory.integrate import step_size
 from theory.setting import Regime
+
+
+def _dead_blocks(laboratory: Laboratory, asserted: Blocks) -> Evidence:
+    """Largest entry of each block that should be zero at the end of population descent of the full model."""
+    regime, run = laboratory.population_regime, laboratory.population_run
+    roundings = roundings_of(regime, population_reference(laboratory))
+    rows = []
+    for name in ("W_Q", "W_K"):
+        blocks = run[f"{name}_blocks"]
+        scale = float(np.abs(blocks).max())
+        rows += [
+            Compared(
+                name=f"{name}^{{{entry}}}",
+                difference=float(np.abs(blocks[..., "ab".index(entry[0]), "ab".index(entry[1])]).max()),
+                scale=scale,
+                roundings=roundings,
+            )
+            for entry in ("aa", "ab", "ba", "bb")
+            if entry not in asserted[name]
+        ]
+    return Evidence(rows=tuple(rows), facts={"steps": regime.training.steps})
+
+
+DEAD_BLOCKS = Claim(
+    id="closure/dead_blocks_stay_dead",
+    statement="Under population descent of the full model the blocks outside the closure stay zero.",
+    formula=r"W_K^{ba}(t) = 0",
+    section="4",
+    hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
+    asserts=lambda: LEVEL_B_BLOCKS,
+    measure=_dead_blocks,
+    rule=RoundOff(reason=COLLECTED),
+    wrong_twin=WrongTwin(
+        name="level S for generic neurons",
+        statement="the off-diagonal entries of W_Q and W_K stay zero too",
+        asserts=lambda: LEVEL_S_BLOCKS,
+    ),
+    uses=("closure/generic_neurons_reach_level_b",),
+    rests_on=("round-off comparison",),
+)
 
 
 def _decay(regime: Regime, updates: int) -> float:
@@ -80,4 +122,4 @@ COMPLEMENT = Claim(
     rests_on=("round-off comparison",),
 )
 
-CLAIMS = (COMPLEMENT,)
+CLAIMS = (DEAD_BLOCKS, COMPLEMENT)

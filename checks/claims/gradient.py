@@ -253,21 +253,23 @@ def drift(laboratory: Laboratory, state: Mapping[str, np.ndarray], compiled: Sys
     return {name: array[0] for name, array in from_layout(gradient).items()}
 
 
-def before_cancellation(regime: Regime, state: Mapping[str, np.ndarray]) -> dict[str, float]:
+def before_cancellation(regime: Regime, r: np.ndarray, coefficients: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The largest size of one prompt's gradient in each array: the terms whose sum the drift is, with |delta| <= 1.
 
     Round-off is relative to these, since prompts of opposite sign cancel in the drift and 1 - ebar^2 cancels within one.
+    `coefficients` have the names of section 8; their leading axes, members or records, are kept.
     """
-    blocks, numbers = project(state, regime.concepts.K1), constants(regime, state["r"])
+    numbers = constants(regime, r)
     n_a, n_b, n_c, n_d = (float(numbers[name]) for name in ("n_a", "n_b", "n_c", "n_d"))
-    word, each = max(n_a, n_b), float(np.abs(state["r"]).max())
-    Lam = n_d * float((np.abs(state["r"])[:, None] * np.abs(blocks["beta"])).sum(axis=0).max())
-    return {
-        "W_Q_blocks": Lam * n_b * word * float(np.abs(blocks["W_K_blocks"]).max()),
-        "W_K_blocks": Lam * n_b * 2 * word * float(np.abs(blocks["W_Q_blocks"]).max()),
-        "alpha": n_c * each,
-        "beta": n_d * each,
+    word, each = max(n_a, n_b), float(np.abs(r).max())
+    Lam = n_d * (np.abs(r)[:, None] * np.abs(coefficients["beta"])).sum(axis=-2).max(axis=-1)
+    sizes = {
+        "W_Q_blocks": Lam * n_b * word * np.abs(coefficients["W_K_blocks"]).max(axis=(-1, -2, -3)),
+        "W_K_blocks": Lam * n_b * 2 * word * np.abs(coefficients["W_Q_blocks"]).max(axis=(-1, -2, -3)),
+        "alpha": n_c * each * np.ones_like(Lam),
+        "beta": n_d * each * np.ones_like(Lam),
     }
+    return {name: np.asarray(size) for name, size in sizes.items()}
 
 
 def _population_drift(laboratory: Laboratory, compiled: System) -> Evidence:
@@ -275,13 +277,14 @@ def _population_drift(laboratory: Laboratory, compiled: System) -> Evidence:
     for seed in range(DRIFT_STATES):
         state = random_state(laboratory, seed)
         reduced, full = drift(laboratory, state, compiled), laboratory.population_gradient(state)
-        concepts, sizes = regime.concepts, before_cancellation(regime, state)
+        concepts = regime.concepts
+        sizes = before_cancellation(regime, state["r"], project(state, concepts.K1))
         roundings = 8.0 * (concepts.d_x + concepts.d_y + regime.prompt.L + regime.model.m) * conditioning(regime)
         rows += [
             Compared(
                 name=f"{name}, state {seed}",
                 difference=float(np.abs(reduced[name] - full[name]).max()),
-                scale=sizes[name],
+                scale=float(sizes[name]),
                 roundings=roundings,
             )
             for name in reduced

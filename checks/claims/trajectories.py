@@ -9,7 +9,7 @@ import sympy as sp
 
 from checks import controls
 from checks.claim import Claim, Compared, Evidence, Fitted, WrongTwin
-from checks.claims.gradient import conditioning
+from checks.claims.gradient import before_cancellation, conditioning
 from checks.hypotheses import (
     ATTENTION_STARTS,
     DISTINCT,
@@ -26,7 +26,7 @@ from checks.rules import Order, RoundOff
 from theory import forward as fw
 from theory.coefficients import constants, to_layout
 from theory.flow import flow_end, recursion_end, smooth_horizon
-from theory.integrate import Diverged, integrate
+from theory.integrate import Diverged, integrate, step_size
 from theory.lower import System, system
 from theory.setting import PolysemeError, Regime
 
@@ -46,13 +46,14 @@ class Reference:
     `growth` is the median over nudges of the largest relative change of the state per relative nudge, at most
     MOST_GROWTH; `jumps` says for each array how far the most moved run went beyond ten times the median one (or at all,
     on a path that grows more): zero on a smooth path, and of the size of a gate's effect along a kink or in chaos.
-    `travelled` is the path length relative to the state.
+    `walk` is how far a random walk goes that takes, at each update, a step of the size of one prompt's gradient, relative
+    to the state: gradients cancel between and within prompts, and their round-off does not.
     """
 
     trajectory: Arrays
     growth: float
     jumps: dict[str, float]
-    travelled: float
+    walk: float
 
 
 def _change(left: np.ndarray, right: np.ndarray) -> float:
@@ -77,27 +78,35 @@ def _reference(
         other = integrate(regime, dict(initial) | nudged, compiled=compiled, counts=counts)
         for name, changes in moved.items():
             changes.append(_change(other[name], right[name]))
-    time = right["loss"].ndim - 1  # after the ensemble axis, if there is one
     growth = max(float(np.median(moved[name])) / _size(right[name]) for name in STATE) / NUDGE
     smooth = 10.0 if growth <= MOST_GROWTH else 0.0
     return Reference(
         trajectory=right,
         growth=min(growth, MOST_GROWTH),
         jumps={name: max(0.0, max(changes) - smooth * float(np.median(changes))) for name, changes in moved.items()},
-        travelled=max(
-            float(np.abs(np.diff(right[name], axis=time)).sum(axis=time).max()) / _size(right[name]) for name in STATE
-        ),
+        walk=_walk(regime, initial["r"], right),
+    )
+
+
+def _walk(regime: Regime, r: np.ndarray, trajectory: Mapping[str, np.ndarray]) -> float:
+    """sqrt of the sum over updates of (eta_t * size of one prompt's gradient / size of the state)^2, from the records."""
+    sizes = before_cancellation(regime, r, trajectory)
+    updates = np.diff(trajectory["step"], append=regime.training.steps)
+    eta = np.array([step_size(regime, int(t)) for t in trajectory["step"]])
+    return max(
+        float(np.sqrt((updates * (eta * sizes[name] / _size(trajectory[name])) ** 2).sum(axis=-1)).max())
+        for name in STATE
     )
 
 
 def roundings_of(regime: Regime, reference: Reference) -> float:
     """Unit round-offs that a run can collect.
 
-    One random rounding of the state per step, and the round-off of sums of length `width` in its projection and
-    along the path it travels, all amplified as a nudge of the start is.
+    One random rounding of the state per step, the round-off of sums of length `width` in its projection, and that of
+    every gradient that is added to it, where the roundings of a sum are random too, all amplified as a nudge is.
     """
     width = regime.concepts.d_x + regime.concepts.d_y + regime.prompt.L + regime.model.m
-    collected = np.sqrt(max(regime.training.steps, 1)) + width * (1 + reference.travelled)
+    collected = np.sqrt(max(regime.training.steps, 1)) + width + np.sqrt(width) * reference.walk
     return 8 * max(reference.growth, 1.0) * float(collected) * conditioning(regime)
 
 
@@ -109,8 +118,8 @@ def population_reference(laboratory: Laboratory) -> Reference:
 
 
 COLLECTED = (
-    "8 growth (sqrt(steps) + width (1 + path)) / min(n_b, n_d) unit round-offs: one rounding of the state per step, sums of "
-    "width d_x + d_y + L + m over the path travelled, times the measured growth of a nudge"
+    "8 growth (sqrt(steps) + width + sqrt(width) walk) / min(n_b, n_d) unit round-offs: one rounding of the state per step, "
+    "sums of width d_x + d_y + L + m in its projection and in each gradient of a random walk, times the growth of a nudge"
 )
 
 
@@ -170,7 +179,7 @@ def _evidence(
         "records": len(full["step"]),
         "member": laboratory.member,
         "growth of a nudge": round(reference.growth, 2),
-        "path length relative to the state": round(reference.travelled, 2),
+        "random walk of the gradients' round-off": round(reference.walk, 2),
     }
     same = asserted is right and asserted_counts is counts
     try:
@@ -239,9 +248,9 @@ ANY_START = Claim(
     measure=_any_start,
     rule=RoundOff(reason=COLLECTED),
     wrong_twin=WrongTwin(
-        name="penalty off by 1e-4",
-        statement="W_K^{ba}, which no gradient reaches, decays with lambda (1 + 1e-4)",
-        asserts=controls.with_shrinkage(fw.W_K["ba"], sp.Rational(10001, 10000)),
+        name="half the penalty",
+        statement="W_K^{ba}, which no gradient reaches, decays with lambda / 2",
+        asserts=controls.with_shrinkage(fw.W_K["ba"], sp.Rational(1, 2)),
     ),
     uses=("closure/population_descent_equals_level_b",),
     rests_on=("round-off comparison",),
