@@ -19,6 +19,8 @@ Result = TypeVar("Result")
 POPULATION_STEPS = 2000
 STOCHASTIC_STEPS = 500
 STOCHASTIC_MEMBERS = 3
+# Seeds of block states below this one belong to the drift claims.
+DRIFT_SEEDS = 100
 # Pure prompts alone have exact expectations.
 PURE = {"p_extra": 0.0, "sigma_x": 0.0, "sigma_y": 0.0}
 
@@ -97,22 +99,29 @@ class Laboratory:
         """The full model under exact population descent from `initial`, with its final weights."""
         return self._simulate(self.population_regime, self.initial, final=True)
 
+    def block_state(self, seed: int, *, neurons: float = 1.0) -> Arrays:
+        """`initial` with random blocks on each concept, every entry on and of order one, and random W_O of size `neurons`.
+
+        The first neuron is lifted along every c_k, so that it is open and there is a drift to compare.
+        """
+        rng = np.random.default_rng([self.regime.ensemble.seed, seed])
+        state, K1 = self.initial, self.regime.concepts.K1
+        plus, minus = state["M"][:, 0 : 2 * K1 : 2], state["M"][:, 1 : 2 * K1 : 2]
+        frame = np.stack([plus + minus, plus - minus], axis=-1)
+        frame = frame / np.linalg.norm(frame, axis=0)  # (d_x, K1, 2): a^_k, b^_k
+        rest = np.eye(len(frame)) - np.einsum("dks,eks->de", frame, frame)
+        full = {
+            name: np.einsum("dks,kst,ekt->de", frame, rng.normal(size=(K1, 2, 2)), frame) + state[name] @ rest
+            for name in ("W_Q", "W_K")
+        }
+        W_O = rng.normal(size=state["W_O"].shape)
+        W_O[0] += 3 * (state["Q"][:, 0::2] + state["Q"][:, 1::2]).sum(axis=1)
+        return state | full | {"W_O": neurons * W_O}
+
     @cached_property
     def any_start(self) -> Arrays:
-        """`initial` with random blocks of W_Q and W_K on each concept, of the size of one, and one neuron lifted open."""
-        rng = np.random.default_rng([self.regime.ensemble.seed, 2])
-        state, K1 = self.initial, self.regime.concepts.K1
-        words = state["M"][:, : 2 * K1]
-        inside = np.linalg.pinv(words)  # rows dual to mu_k^+, mu_k^-
-        blocks = [np.kron(np.eye(K1), np.ones((2, 2))) * rng.normal(size=(2 * K1, 2 * K1)) for _ in "QK"]
-        rest = np.eye(len(words)) - words @ inside
-        full = {
-            name: words @ block @ inside + state[name] @ rest
-            for name, block in zip(("W_Q", "W_K"), blocks, strict=True)
-        }
-        W_O = state["W_O"] + rng.normal(size=state["W_O"].shape) / 10
-        W_O[0] += (state["Q"][:, 0::2] + state["Q"][:, 1::2]).sum(axis=1)
-        return state | full | {"W_O": W_O}
+        """A block state with neurons small enough to leave the loss its slope at the start."""
+        return self.block_state(DRIFT_SEEDS, neurons=0.3)
 
     @cached_property
     def any_start_run(self) -> Arrays:

@@ -143,7 +143,7 @@ class _Curves:
         steps = np.asarray(self.sides[side]["step"], dtype=float)[some]
         return np.vstack([steps, np.nanquantile(rows[:, some], (BAND[0], 0.5, BAND[1]), axis=0)])
 
-    def draw(self, axes: "matplotlib.axes.Axes", name: str, colour: str) -> Float[np.ndarray, "n"]:
+    def draw(self, axes: "matplotlib.axes.Axes", name: str, colour: str) -> Float[np.ndarray, " n"]:
         """Draw one quantity, every side of it that exists; returns all drawn values, the last median last."""
         values = [np.empty(0)]
         if (train := self.quantiles("simulation", f"train_{name}")) is not None:

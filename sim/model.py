@@ -19,7 +19,7 @@ class Weights:
     W_Q: Float[Tensor, "E d_x d_x"]
     W_K: Float[Tensor, "E d_x d_x"]
     W_O: Float[Tensor, "E m d_y"]
-    r: Float[Tensor, "m"]
+    r: Float[Tensor, " m"]
 
     @classmethod
     def of(cls, state: dict[str, np.ndarray], *, device: torch.device, dtype: torch.dtype) -> "Weights":
@@ -41,9 +41,9 @@ class Weights:
 class Outcome:
     """Means over the prompts of each member: loss l(e f) without penalty, 0-1 error, correct attention."""
 
-    loss: Float[Tensor, "E"]
-    error: Float[Tensor, "E"]
-    attention: Float[Tensor, "E"]
+    loss: Float[Tensor, " E"]
+    error: Float[Tensor, " E"]
+    attention: Float[Tensor, " E"]
 
 
 def forward(weights: Weights, prompts: Prompts) -> tuple[Float[Tensor, "E B"], Float[Tensor, "E B L"]]:

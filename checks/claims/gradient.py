@@ -219,26 +219,6 @@ ANY_PROMPT = Claim(
 DRIFT_STATES = 5
 
 
-def random_state(laboratory: Laboratory, seed: int) -> dict[str, np.ndarray]:
-    """Full weights of a random level-B state: every block of every concept on, sizes of order one.
-
-    The first neuron is lifted along every c_k, so that it is open and there is a drift to compare.
-    """
-    rng = np.random.default_rng([laboratory.regime.ensemble.seed, seed])
-    initial, K1 = laboratory.initial, laboratory.regime.concepts.K1
-    plus, minus = initial["M"][:, 0 : 2 * K1 : 2], initial["M"][:, 1 : 2 * K1 : 2]
-    frame = np.stack([plus + minus, plus - minus], axis=-1)
-    frame = frame / np.linalg.norm(frame, axis=0)  # (d_x, K1, 2)
-    rest = np.eye(len(frame)) - np.einsum("dks,eks->de", frame, frame)
-    full = {
-        name: np.einsum("dks,kst,ekt->de", frame, rng.normal(size=(K1, 2, 2)), frame) + 0.5 * rest
-        for name in ("W_Q", "W_K")
-    }
-    W_O = rng.normal(size=initial["W_O"].shape)
-    W_O[0] += 3 * (initial["Q"][:, 0::2] + initial["Q"][:, 1::2]).sum(axis=1)
-    return initial | full | {"W_O": W_O}
-
-
 def conditioning(regime: Regime) -> float:
     """1 / min(n_b, n_d): how much of their digits the half differences of nearly equal features lose."""
     kappa = max(regime.concepts.kappa_x, regime.concepts.kappa_y)
@@ -275,7 +255,7 @@ def before_cancellation(regime: Regime, r: np.ndarray, coefficients: Mapping[str
 def _population_drift(laboratory: Laboratory, compiled: System) -> Evidence:
     regime, rows = laboratory.regime, []
     for seed in range(DRIFT_STATES):
-        state = random_state(laboratory, seed)
+        state = laboratory.block_state(seed)
         reduced, full = drift(laboratory, state, compiled), laboratory.population_gradient(state)
         concepts = regime.concepts
         sizes = before_cancellation(regime, state["r"], project(state, concepts.K1))

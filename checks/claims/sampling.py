@@ -6,7 +6,7 @@ import numpy as np
 
 from checks import controls
 from checks.claim import Claim, Estimated, Evidence, WrongTwin
-from checks.claims.gradient import drift, random_state
+from checks.claims.gradient import drift
 from checks.hypotheses import DISTINCT, FEW_DEMONSTRATIONS, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Laboratory
 from checks.rules import Equivalence
@@ -28,7 +28,7 @@ def _batches_needed(pilot: Mapping[str, np.ndarray]) -> int:
 
 
 def _monte_carlo(laboratory: Laboratory, compiled: System) -> Evidence:
-    state = random_state(laboratory, 0)
+    state = laboratory.block_state(0)
     pilot = laboratory.remembered(
         "pilot", lambda: laboratory.minibatch_gradients(state, batches=MC_PILOT, batch=MC_PROMPTS, stream=1)
     )
