@@ -105,28 +105,51 @@ def progress_bar(description: str) -> Iterator[Any]:
 @app.command()
 def derive(
     level: Annotated[
-        str, typer.Option(help="Level of reduction: S (mirrored neurons) or B (any init); N and Z are not derived yet.")
+        str,
+        typer.Option(
+            help="Level of reduction: S (pure prompts, mirrored neurons), B (pure prompts, any neurons) or Z (extra concepts, no noise)."
+        ),
     ] = "B",
+    loss: Annotated[str, typer.Option(help="logistic, squared or exponential, of the margin e f.")] = "logistic",
+    activation: Annotated[str, typer.Option(help="relu, leaky_relu or identity.")] = "relu",
+    truncated: Annotated[bool, typer.Option("--truncated", help="Level Z: keep the diagonal blocks alone.")] = False,
     format: Annotated[str, typer.Option(help="latex (an article that compiles), text or json.")] = "text",
 ) -> None:
-    """Print the coefficient recursion, derived by SymPy from the forward pass.
+    """Find which coefficients live, and print their recursion: all derived by SymPy from the forward pass.
 
     Example: polyseme derive --level B --format latex > recursion.tex
+
+    Example: polyseme derive --level Z --loss squared --activation leaky_relu
     """
     with plain_errors():
         from theory import show
-        from theory.derive import LIVING_ENTRIES
+        from theory.closure import LEVELS
         from theory.derive import derive as derive_level
+        from theory.functions import ACTIVATIONS, LOSSES
 
         printers = {"latex": show.as_latex, "text": show.as_text, "json": show.as_json}
         level = level.upper()
-        if level not in LIVING_ENTRIES:
+        if level == "N":
             raise PolysemeError(
-                f"got --level {level}, expected {' or '.join(LIVING_ENTRIES)}: no other level is derived yet; type --level B"
+                "got --level N: the level of noisy prompts is not derived yet; type --level S, --level B or --level Z"
             )
-        if format not in printers:
-            raise PolysemeError(f"got --format {format}, expected one of {', '.join(printers)}; type --format text")
-        typer.echo(printers[format](derive_level(level)), nl=False)  # pyright: ignore[reportArgumentType]
+        for option, got, known in (
+            ("level", level, LEVELS),
+            ("loss", loss, LOSSES),
+            ("activation", activation, ACTIVATIONS),
+            ("format", format, printers),
+        ):
+            if got not in known:
+                first = "B" if option == "level" else "text" if option == "format" else next(iter(known))
+                raise PolysemeError(
+                    f"got --{option} {got}, expected one of {', '.join(known)}; type --{option} {first}"
+                )
+        if truncated and level != "Z":
+            raise PolysemeError(
+                f"got --truncated with --level {level}, which is exact as it is; type --level Z --truncated"
+            )
+        recursion = derive_level(level, loss=loss, activation=activation, truncated=truncated)  # pyright: ignore[reportArgumentType]
+        typer.echo(printers[format](recursion), nl=False)
 
 
 def _start(regime: Regime, initial: Path | None) -> dict[str, Any]:
@@ -154,8 +177,15 @@ def draw(regime_file: RegimeFile, out: OutFile) -> None:
 
 
 @app.command()
-def integrate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None) -> None:
-    """Integrate the level-B recursion of a pure regime.
+def integrate(
+    regime_file: RegimeFile,
+    out: OutFile,
+    initial: InitialFile = None,
+    level: Annotated[
+        str, typer.Option(help="B (pure prompts) or Z (extra concepts, no noise); the one that is exact if absent.")
+    ] = "",
+) -> None:
+    """Integrate the recursion that is exact for a noise-free regime: level B, or level Z when p_extra > 0.
 
     Example: polyseme integrate regimes/default.toml --out theory.npz
     """
@@ -166,11 +196,23 @@ def integrate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None
         from theory.integrate import for_members
         from theory.integrate import integrate as run
 
+        extras = regime.prompt.p_extra > 0 and regime.prompt.is_noise_free
+        chosen = level.upper() or ("Z" if extras else "B")
+        if chosen not in ("B", "Z"):
+            raise PolysemeError(
+                f"got --level {level}, expected B or Z; type --level B, or leave it out for the level that is exact"
+            )
         require_writable(out)
         state = _start(regime, initial)
-        require_level_b(regime, state, source=str(initial or regime_file))
-        with progress_bar("integrate level B") as progress:
-            trajectory = run(regime, state, progress=progress)
+        if chosen == "B":
+            require_level_b(regime, state, source=str(initial or regime_file))
+        with progress_bar(f"integrate level {chosen}") as progress:
+            if chosen == "B":
+                trajectory = run(regime, state, progress=progress)
+            else:
+                from theory.span_run import integrate_span
+
+                trajectory = integrate_span(regime, state, progress=progress)
         save_npz(out, for_members(trajectory, regime.ensemble.seeds))
 
 

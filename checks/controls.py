@@ -12,9 +12,12 @@ import sympy as sp
 from theory import forward as fw
 from theory.derive import Level, Recursion, derive
 from theory.functions import SignSum
-from theory.lower import System, compile_recursion
+from theory.lower import System, compile_recursion, system_of
+from theory.setting import Regime
 
 Edit = Callable[[sp.Expr], sp.Expr]
+Theory = Callable[[Regime], System]
+"""A compiled recursion for the loss and the activation of a regime: right, `lower.system_of`, or wrong."""
 
 
 def edited(recursion: Recursion, edit: Edit) -> Recursion:
@@ -48,17 +51,26 @@ def drop_one_power_of_n_b(expression: sp.Expr) -> sp.Expr:
     return expression / fw.n_b if fw.n_b**2 in sp.Mul.make_args(expression) else expression
 
 
-def with_shrinkage(base: sp.IndexedBase, factor: sp.Rational) -> Callable[[], System]:
+def _derived(regime: Regime, level: Level) -> Recursion:
+    return derive(level, loss=regime.training.loss, activation=regime.model.activation)
+
+
+def with_shrinkage(base: sp.IndexedBase, factor: sp.Rational) -> Callable[[], Theory]:
     """Builds level B with the penalty's pull on one family of coefficients multiplied, compiled."""
 
-    def build() -> System:
-        right = derive("B")
+    def build(regime: Regime) -> System:
+        right = _derived(regime, "B")
         pull = {x: factor * value if x.base == base else value for x, value in right.shrinkage.items()}
         return compile_recursion(dataclasses.replace(right, shrinkage=pull))
 
-    return build
+    return lambda: build
 
 
-def compiled(edit: Edit, level: Level = "B") -> Callable[[], System]:
+def compiled(edit: Edit, level: Level = "B") -> Callable[[], Theory]:
     """Builds a level with an edit, compiled."""
-    return lambda: compile_recursion(edited(derive(level), edit))
+    return lambda: lambda regime: compile_recursion(edited(_derived(regime, level), edit))
+
+
+def level_s(regime: Regime) -> System:
+    """Level S of a regime: right for mirrored neurons and fair signs, wrong for others."""
+    return system_of(regime, "S")

@@ -53,6 +53,12 @@ SOMETHING_OUTSIDE = Hypothesis(
     got=lambda regime: f"d_x = {regime.concepts.d_x}, d_y = {regime.concepts.d_y}, K1 = {regime.concepts.K1}",
 )
 
+FAIR = Hypothesis(
+    name="fair signs: p_plus = 1/2",
+    holds=lambda regime: regime.prompt.p_plus == 0.5,
+    got=lambda regime: f"p_plus = {regime.prompt.p_plus:g}",
+)
+
 EVEN_WIDTH = Hypothesis(
     name="neurons can be paired: m even",
     holds=lambda regime: regime.model.m % 2 == 0,

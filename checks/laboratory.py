@@ -157,6 +157,11 @@ class Laboratory:
         """SGD of the full model, with the counts of the prompts it was fed."""
         return self._simulate(self.stochastic_regime, self.stochastic_initial, counts=True)
 
+    def descend(self, regime: Regime, *, mirrored: bool) -> tuple[Arrays, Arrays]:
+        """Exact population descent of the full model in any noise-free regime: the start, and the run with its end."""
+        start = self.draw(regime, mirrored=mirrored)
+        return start, self._simulate(regime, start, final=True)
+
     def _simulate(self, regime: Regime, initial: Arrays, *, final: bool = False, counts: bool = False) -> Arrays:
         from sim.train import simulate
 
@@ -187,7 +192,7 @@ class Laboratory:
         return minibatch_gradients(self.one, dict(weights), batches=batches, batch=batch, seed_offset=stream)
 
     def autograd(self, weights: Mapping[str, np.ndarray], prompts: Mapping[str, np.ndarray]) -> Arrays:
-        """Autograd gradient of the mean loss over given prompts."""
+        """Autograd gradient of the mean logistic loss over given prompts, with ReLU neurons."""
         from sim.probe import prompt_gradients
 
         return prompt_gradients(dict(weights), dict(prompts))
@@ -212,11 +217,12 @@ class Laboratory:
 
         return sample_prompts(regime, dict(initial), count=count)
 
-    def draw(self, regime: Regime) -> Arrays:
-        """A random initial state of any regime."""
+    def draw(self, regime: Regime, *, mirrored: bool = False) -> Arrays:
+        """A random initial state of any regime, with its neurons in mirrored pairs if asked."""
         from sim.initial import draw_initial
+        from sim.initial import mirrored as pair
 
-        return draw_initial(regime)
+        return pair(draw_initial(regime)) if mirrored else draw_initial(regime)
 
     def versions(self) -> dict[str, Any]:
         """Versions and device of the simulation."""

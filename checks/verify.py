@@ -128,7 +128,7 @@ def verify(
     write_report(
         out / "report.html",
         records=records,
-        equations=report_equations(),
+        equations=report_equations(regime),
         notation=NOTATION,
         partial=len(claims) < len(CLAIMS),
         total=len(CLAIMS),
@@ -170,9 +170,9 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
         yield FigureEntry(title=title, caption=caption, svg=svg.read_text(encoding="utf-8"))
 
 
-def report_equations() -> list[Equation]:
-    """The executed level-B objects, printed."""
-    recursion = derive("B")
+def report_equations(regime: Regime) -> list[Equation]:
+    """The executed level-B objects of the regime's loss and activation, printed."""
+    recursion = derive("B", loss=regime.training.loss, activation=regime.model.activation)
     rows = [
         Equation(caption=f"definition of {text(name)}", latex=f"{latex(name)} = {latex(meaning)}")
         for name, meaning in definitions(recursion)

@@ -7,7 +7,8 @@ Nothing here knows the closed forms of the theory; `theory.setting` (the hypothe
 - `sim.initial`   dictionaries and initial weights                              (no torch)
 - `sim.draws`     everything that is random in a prompt                         (no torch)
 - `sim.observe`   contract coefficients and products of a set of weights        (no torch)
-- `sim.prompts`   prompts as tensors: sampled, or every pure one with its probability
+- `sim.prompts`   prompts as tensors, a step at a time
+- `sim.enumeration` every noise-free prompt with its exact probability
 - `sim.model`     the forward pass, and the loss, error and attention of prompts
 - `sim.evaluate`  exact or sampled expectations along a run
 - `sim.train`     `simulate`: online SGD or population descent of an ensemble

@@ -1,12 +1,13 @@
-"""Expectations along a run: exact for pure prompts, else over one fixed sample (section 8)."""
+"""Expectations along a run: exact where prompts are enumerated, else over one fixed sample (section 8)."""
 
 import numpy as np
 import torch
 
 from sim.draws import PromptStream
-from sim.model import Weights, outcome
-from sim.plan import EVALUATION_PROMPTS, evaluation_prompts_at_once
-from sim.prompts import Block, Dictionaries, Prompts, enumerate_pure
+from sim.enumeration import enumerate_prompts
+from sim.model import Functions, Weights, outcome
+from sim.plan import EVALUATION_PROMPTS, evaluation_prompts_at_once, is_evaluated_exactly
+from sim.prompts import Block, Dictionaries, Prompts
 from sim.streams import Purpose
 from theory.setting import Regime
 
@@ -17,10 +18,12 @@ class Evaluation:
     """The prompts by which weights are judged, the same for all members and all times, in float64."""
 
     def __init__(self, regime: Regime, state: dict[str, np.ndarray], *, device: torch.device) -> None:
-        """Enumerate the pure prompts, or draw the evaluation sample from its own stream."""
+        """Enumerate the prompts, or draw the evaluation sample from its own stream (`is_evaluated_exactly`)."""
         dictionaries = Dictionaries.of(state, device=device, dtype=torch.float64)
         self._regime = regime
-        self._prompts = enumerate_pure(regime, dictionaries) if regime.prompt.is_pure else _sample(regime, dictionaries)
+        self._functions = Functions.of(regime)
+        gather = enumerate_prompts if is_evaluated_exactly(regime) else _sample
+        self._prompts = gather(regime, dictionaries)
 
     @torch.no_grad()
     def __call__(self, weights: Weights) -> dict[str, np.ndarray]:
@@ -30,7 +33,7 @@ class Evaluation:
         size = evaluation_prompts_at_once(self._regime, members=members)
         sums = dict.fromkeys(OUTCOMES, torch.zeros(members, dtype=torch.float64, device=weights.r.device))
         for start in range(0, total, size):
-            part = outcome(in_double, self._prompts.slice(start, start + size))
+            part = outcome(in_double, self._prompts.slice(start, start + size), self._functions)
             sums = {name: sums[name] + getattr(part, name) for name in OUTCOMES}
         return {name: value.cpu().numpy() for name, value in sums.items()}
 

@@ -1,6 +1,8 @@
 """The one-layer transformer of section 1, for a whole ensemble at once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,6 +12,37 @@ from torch.nn import functional
 
 from sim.initial import WEIGHTS
 from sim.prompts import Prompts
+from theory.setting import LEAK, Regime
+
+Activation = Literal["relu", "leaky_relu", "identity"]
+Loss = Literal["logistic", "squared", "exponential"]
+
+# At exactly 0 torch takes the slope of the negative side of both ReLUs, which is our convention too.
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "leaky_relu": lambda h: functional.leaky_relu(h, LEAK),
+    "identity": lambda h: h,
+}
+
+_LOSSES: dict[Loss, Callable[[Tensor], Tensor]] = {
+    # softplus(-z) would be the same loss, but torch replaces it by -z beyond 20, which loses 2e-9.
+    "logistic": lambda z: -functional.logsigmoid(z),
+    "squared": lambda z: (1 - z).square() / 2,
+    "exponential": lambda z: torch.exp(-z),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Functions:
+    """The activation of the MLP and the loss of the margin z = e f (section 1)."""
+
+    activation: Activation
+    loss: Loss
+
+    @classmethod
+    def of(cls, regime: Regime) -> "Functions":
+        """What [model] and [training] ask for."""
+        return cls(activation=regime.model.activation, loss=regime.training.loss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +79,10 @@ class Outcome:
     attention: Float[Tensor, " E"]
 
 
-def forward(weights: Weights, prompts: Prompts) -> tuple[Float[Tensor, "E B"], Float[Tensor, "E B L"]]:
-    """The output f and the attention weights p of every prompt (section 1).
+def forward(
+    weights: Weights, prompts: Prompts, activation: Activation
+) -> tuple[Float[Tensor, "E B"], Float[Tensor, "E B L"]]:
+    """The output f = r^T act(W_O v) and the attention weights p of every prompt (section 1).
 
     The attention logits are (W_K x_l)^T W_Q x_query; they are computed as x_l^T u with u = W_K^T W_Q
     x_query, so that keys need not be projected.
@@ -56,18 +91,17 @@ def forward(weights: Weights, prompts: Prompts) -> tuple[Float[Tensor, "E B"], F
     p = torch.einsum("ebld,ebd->ebl", prompts.x, u).softmax(-1)
     v = torch.einsum("ebl,ebld->ebd", p, prompts.y)
     h = v @ weights.W_O.mT
-    return torch.relu(h) @ weights.r, p
+    return _ACTIVATIONS[activation](h) @ weights.r, p
 
 
-def outcome(weights: Weights, prompts: Prompts) -> Outcome:
+def outcome(weights: Weights, prompts: Prompts, functions: Functions) -> Outcome:
     """Loss, 0-1 error and correct attention weight of each member, averaged over its prompts (section 1).
 
     A margin of exactly 0 counts as an error.
     """
-    f, p = forward(weights, prompts)
+    f, p = forward(weights, prompts, functions.activation)
     margin = prompts.e * f
-    # softplus(-z) would be the same loss, but torch replaces it by -z beyond 20, which loses 2e-9.
-    loss = -functional.logsigmoid(margin)
+    loss = _LOSSES[functions.loss](margin)
     wrong = margin.detach() <= 0
     correct = (p.detach() * (prompts.signs == prompts.e.unsqueeze(-1))).sum(-1)
     return Outcome(

@@ -1,5 +1,6 @@
 """The sizes of a run: how much is done at once, and whether it fits into memory (no torch)."""
 
+import math
 from dataclasses import dataclass
 
 import psutil
@@ -9,6 +10,10 @@ from theory.setting import PolysemeError, Regime
 # The fixed evaluation sample of regimes whose expectations have no enumeration. The 0-1 error of one member
 # then has a standard error of at most 0.5 / sqrt(1024) = 0.016; `train_error` averages over fresh prompts.
 EVALUATION_PROMPTS = 1024
+
+# Every enumerated prompt goes through the model at every step. At default sizes 500,000 of them take about a
+# second a step on one core and 3 GiB of memory, and their number grows like the L-th power of the kinds of words.
+MOST_ENUMERATED_PROMPTS = 500_000
 
 # Members are independent, so they may run one chunk after the other; beyond about 256 the tensors of a step
 # leave the cache and the throughput falls again.
@@ -51,9 +56,47 @@ def evaluation_prompts_at_once(regime: Regime, *, members: int) -> int:
 
 
 def enumerated_prompts(regime: Regime) -> int:
-    """How many pure prompts there are in counts: (k, e, n+), less those that `match` excludes (section 3)."""
-    outcomes = regime.prompt.L + (1 if regime.prompt.law == "iid" else 0)
-    return 2 * regime.concepts.K1 * outcomes
+    """How many noise-free prompts there are up to the order of their demonstrations (sections 1, 3).
+
+    A word has a sign and one of X = 3^(K1-1) 2^K2 sets of extra features (X = 1 without p_extra). The query
+    is of one of the two signs and X sets, the demonstrations are a multiset of size L of the 2 X kinds of
+    words; `match` excludes the multisets of the X kinds that have the other sign.
+    """
+    L, concepts = regime.prompt.L, regime.concepts
+    X = 3 ** (concepts.K1 - 1) * 2**concepts.K2 if regime.prompt.p_extra > 0 else 1
+    excluded = math.comb(X + L - 1, L) if regime.prompt.law == "match" else 0
+    return 2 * concepts.K1 * X * (math.comb(2 * X + L - 1, L) - excluded)
+
+
+def is_evaluated_exactly(regime: Regime) -> bool:
+    """Whether the loss, error and attention along a run are exact expectations, and not those of a sample.
+
+    Pure prompts are few. Noise-free prompts with extra features are enumerated where training does so too.
+    """
+    return regime.prompt.is_pure or (regime.prompt.is_noise_free and regime.training.batch == "population")
+
+
+def check_enumerable(regime: Regime) -> None:
+    """Raise PolysemeError if the exact expectation over prompts has no sum, or one that is too long."""
+    prompt, concepts = regime.prompt, regime.concepts
+    if not prompt.is_noise_free:
+        raise PolysemeError(
+            f"batch = 'population' needs prompts without noise, whose expectation is a finite sum, and got sigma_x = "
+            f"{prompt.sigma_x}, sigma_y = {prompt.sigma_y}; type 0 for both in [prompt], or a number for batch in "
+            "[training]"
+        )
+    if prompt.p_extra == 0:
+        return  # as few as there are counts; memory is the only limit
+    # There are at least X^2 and at least L of them. Those bounds first: in a large regime the number itself would
+    # be too large to compute.
+    log2_X = (concepts.K1 - 1) * math.log2(3) + concepts.K2
+    bounded = 2 * log2_X <= math.log2(MOST_ENUMERATED_PROMPTS) and prompt.L <= MOST_ENUMERATED_PROMPTS
+    if not bounded or enumerated_prompts(regime) > MOST_ENUMERATED_PROMPTS:
+        raise PolysemeError(
+            f"with p_extra = {prompt.p_extra} the exact expectation is a sum over too many prompts, and at most "
+            f"{MOST_ENUMERATED_PROMPTS:,} were expected; type a smaller value of L in [prompt] (L = {prompt.L}) or "
+            f"of K1 or K2 in [concepts] (K1 = {concepts.K1}, K2 = {concepts.K2}), or a number for batch in [training]"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +111,13 @@ class _Need:
 def check_fits(regime: Regime, *, keep_counts: bool = False) -> None:
     """Raise PolysemeError if the run cannot fit into the memory that is available now.
 
-    An estimate from sizes alone, before anything is allocated: weights and their gradients, prompts of
-    a step and of the evaluation, bases of unit vectors, and all that is recorded. On a GPU the same
-    numbers are compared with the memory of the host, which is where the trajectory ends up.
+    Also if it asks for exact expectations that cannot be enumerated. The memory is an estimate from sizes
+    alone, before anything is allocated: weights and their gradients, prompts of a step and of the
+    evaluation, bases of unit vectors, and all that is recorded. On a GPU the same numbers are compared with
+    the memory of the host, which is where the trajectory ends up.
     """
+    if regime.training.batch == "population":
+        check_enumerable(regime)
     _raise_if_larger(regime, [*_needs(regime), *([_counts(regime)] if keep_counts else [])])
 
 
@@ -108,8 +154,10 @@ def _needs(regime: Regime) -> list[_Need]:
     population = training.batch == "population"
     batch = enumerated_prompts(regime) if population else int(training.batch)
     per_prompt = sum(_prompt_floats(regime)) + 2 * concepts.d_x + 2 * regime.model.m
-    ahead = 0 if regime.prompt.is_pure else steps_at_once(regime, members=members, batch=batch)
-    measured = enumerated_prompts(regime) if regime.prompt.is_pure else EVALUATION_PROMPTS
+    ahead = 0 if regime.prompt.is_pure else 1 if population else steps_at_once(regime, members=members, batch=batch)
+    measured = enumerated_prompts(regime) if is_evaluated_exactly(regime) else EVALUATION_PROMPTS
+    # With extra features the number of enumerated prompts outgrows the size of each: d_x or m would be bad advice.
+    of_prompts = ("L", "K1", "K2") if population and not regime.prompt.is_pure else ("L", "d_x", "d_y", "m", "K1")
     observables = 8 * concepts.K1 + 2 * regime.model.m * concepts.K1 + 16
     return [
         _dictionaries(regime),
@@ -122,12 +170,12 @@ def _needs(regime: Regime) -> list[_Need]:
         _Need(
             what="the prompts of a step",
             bytes=_DOUBLE * members * batch * per_prompt * (_COPIES_IN_A_STEP + ahead),
-            keys=("batch", "L", "d_x", "d_y", "m", "K1"),
+            keys=("batch", *of_prompts),
         ),
         _Need(
             what="the evaluation prompts",
             bytes=_DOUBLE * measured * per_prompt * 3,
-            keys=("L", "d_x", "d_y", "m", "K1"),
+            keys=of_prompts,
         ),
         _Need(
             what="the recorded trajectory",

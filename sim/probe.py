@@ -1,20 +1,23 @@
 """Measurements at given weights that checks ask for: gradients and samples, NumPy in and NumPy out."""
 
 import dataclasses
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sim.device import versions
+from sim.device import resolve, versions
 from sim.draws import Draws, PromptStream
+from sim.enumeration import enumerate_prompts
 from sim.initial import WEIGHTS
-from sim.model import Weights, outcome
+from sim.model import Activation, Functions, Loss, Weights, outcome
 from sim.observe import project
-from sim.plan import MEMBERS_PER_CHUNK, steps_at_once
-from sim.prompts import Block, Dictionaries, Prompts, enumerate_pure
+from sim.plan import MEMBERS_PER_CHUNK, check_fits, steps_at_once
+from sim.prompts import Block, Dictionaries, Prompts
 from sim.streams import Purpose
-from theory.setting import Regime
+from sim.train import training_prompts
+from theory.setting import PolysemeError, Regime
 
 __all__ = [
     "minibatch_gradients",
@@ -22,6 +25,7 @@ __all__ = [
     "project",
     "prompt_gradients",
     "sample_prompts",
+    "sequence_of_prompts",
     "versions",
 ]
 
@@ -29,11 +33,18 @@ _CPU = torch.device("cpu")
 _SAMPLED = ("x", "y", "x_query", "e", "concept", "signs")
 
 
-def prompt_gradients(weights: dict[str, np.ndarray], prompts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def prompt_gradients(
+    weights: dict[str, np.ndarray],
+    prompts: dict[str, np.ndarray],
+    *,
+    activation: Activation = "relu",
+    loss: Loss = "logistic",
+) -> dict[str, np.ndarray]:
     """The gradient of the mean loss l(e f), without penalty, of one model over given prompts (section 1).
 
     `weights`: W_Q, W_K, W_O, r without an ensemble axis. `prompts`: x (B, L, d_x), y (B, L, d_y),
-    x_query (B, d_x), e (B,), any real vectors. Returns W_Q, W_K, W_O in float64, by autograd.
+    x_query (B, d_x), e (B,), any real vectors. `activation` and `loss` as in [model] and [training]; the
+    defaults are those of the regime. Returns W_Q, W_K, W_O in float64, by autograd.
     """
     x, y, x_query, e = (torch.tensor(prompts[name], dtype=torch.float64)[None] for name in ("x", "y", "x_query", "e"))
     given = Prompts(
@@ -46,17 +57,19 @@ def prompt_gradients(weights: dict[str, np.ndarray], prompts: dict[str, np.ndarr
         signs=torch.ones_like(x[..., 0]),
         probability=torch.full_like(e, 1 / e.shape[1]),
     )
-    return _gradient(_one_model(weights), given)[0]
+    return _gradient(_one_model(weights), given, Functions(activation=activation, loss=loss))[0]
 
 
 def population_gradient(regime: Regime, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The gradient of the exact expected loss of pure prompts, without penalty (sections 1 and 3).
+    """The gradient of the exact expected loss of noise-free prompts, without penalty (sections 1 and 3).
 
     `weights` as an initial state (section 8) without an ensemble axis. Returns W_Q, W_K, W_O and loss
-    () in float64. Raises PolysemeError if the prompts of the regime are not pure.
+    () in float64. Raises PolysemeError if there is noise, or if there are too many prompts to enumerate.
     """
+    check_fits(regime.replace(training={"batch": "population"}, ensemble={"seeds": 1}))
     dictionaries = Dictionaries.of(weights, device=_CPU, dtype=torch.float64)
-    gradient, loss = _gradient(_one_model(weights), enumerate_pure(regime, dictionaries))
+    prompts = enumerate_prompts(regime, dictionaries)
+    gradient, loss = _gradient(_one_model(weights), prompts, Functions.of(regime))
     return gradient | {"loss": loss}
 
 
@@ -77,7 +90,7 @@ def minibatch_gradients(
     for start in range(0, batches, at_once):
         count = min(at_once, batches - start)
         prompts = Block(_steps_as_members(stream.draw(count)), dictionaries).step(0)
-        gradients = _gradients(_copies(weights, count), prompts)[0]
+        gradients = _gradients(_copies(weights, count), prompts, Functions.of(regime))[0]
         parts.append(project(weights["M"], weights["Q"], gradients))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -98,6 +111,27 @@ def sample_prompts(
     return {name: getattr(prompts, name)[0].numpy() for name in _SAMPLED}
 
 
+def sequence_of_prompts(regime: Regime, initial: dict[str, np.ndarray], *, steps: int) -> dict[str, np.ndarray]:
+    """The minibatches that `simulate` feeds to member 0 in its first `steps` steps (section 1).
+
+    Returns x (steps, B, L, d_x), y (steps, B, L, d_y), x_query (steps, B, d_x), e (steps, B), concept
+    (steps, B) int and signs (steps, B, L), with M and Q of `initial`; float64 arrays of the very numbers of a
+    run of its own, in the precision of the regime (an ensemble may add up extra features in another order).
+    Raises PolysemeError if training is by population, which draws no prompts.
+    """
+    if regime.training.batch == "population":
+        raise PolysemeError(
+            "a sequence of prompts is drawn only in minibatches, and got batch = 'population'; type a number "
+            "for batch in [training]"
+        )
+    device, dtype = resolve(regime)
+    dictionaries = Dictionaries.of(initial, device=device, dtype=dtype)
+    # One step at least, so that the arrays of no steps have their shapes.
+    prompts = list(islice(training_prompts(regime, dictionaries, members=range(1), steps=steps), max(steps, 1)))
+    stacked = {name: torch.stack([getattr(batch, name)[0] for batch in prompts])[:steps].cpu() for name in _SAMPLED}
+    return {name: (value.double() if value.is_floating_point() else value).numpy() for name, value in stacked.items()}
+
+
 def _one_model(weights: dict[str, np.ndarray]) -> Weights:
     return _copies(weights, 1)
 
@@ -115,13 +149,13 @@ def _steps_as_members(draws: Draws) -> Draws:
     return dataclasses.replace(draws, **swapped)
 
 
-def _gradients(weights: Weights, prompts: Prompts) -> tuple[dict[str, np.ndarray], Tensor]:
-    loss = outcome(weights, prompts).loss
+def _gradients(weights: Weights, prompts: Prompts, functions: Functions) -> tuple[dict[str, np.ndarray], Tensor]:
+    loss = outcome(weights, prompts, functions).loss
     gradients = torch.autograd.grad(loss.sum(), weights.trained)
     return {name: gradient.numpy() for name, gradient in zip(WEIGHTS, gradients, strict=True)}, loss.detach()
 
 
-def _gradient(weights: Weights, prompts: Prompts) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _gradient(weights: Weights, prompts: Prompts, functions: Functions) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """As `_gradients` for a single model, without its ensemble axis."""
-    gradients, loss = _gradients(weights, prompts)
+    gradients, loss = _gradients(weights, prompts, functions)
     return {name: gradient[0] for name, gradient in gradients.items()}, loss[0].numpy()

@@ -1,7 +1,6 @@
-"""Prompts as tensors: sampled under any law, or all pure ones with their probabilities (section 1)."""
+"""Prompts as tensors: random variables written out as vectors, a step at a time (section 1)."""
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from sim.draws import Draws, PromptStream
 from sim.plan import steps_at_once
-from theory.setting import PolysemeError, Regime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,43 +105,3 @@ def batches(stream: PromptStream, dictionaries: Dictionaries, *, members: int, s
     ahead = min(max(steps, 1), steps_at_once(stream.regime, members=members, batch=stream.batch))
     while True:
         yield from Block(stream.draw(ahead), dictionaries).steps()
-
-
-def enumerate_pure(regime: Regime, dictionaries: Dictionaries) -> Prompts:
-    """Every pure prompt up to the order of its demonstrations, and its exact probability (sections 1, 3).
-
-    One prompt for each (k, e, n+), its n+ demonstrations of sign +1 first; the model does not see their
-    order. `match` leaves out those without a match and divides by 1 - 2^-L. Raises PolysemeError if the
-    law is not pure.
-    """
-    prompt, probabilities = regime.prompt, regime.concepts.probabilities
-    if not prompt.is_pure:
-        raise PolysemeError(
-            f"prompts can be enumerated only when they are pure, got p_extra = {prompt.p_extra}, sigma_x = "
-            f"{prompt.sigma_x}, sigma_y = {prompt.sigma_y}; type 0 for all three in [prompt], or a number "
-            "for batch in [training]"
-        )
-    excluded = 1 if prompt.law == "match" else 0
-    outcomes = [
-        # Whole numbers divided last: the quotient is correctly rounded for every L.
-        (k, e, n, pi / 2 * (math.comb(prompt.L, n) / (2**prompt.L - excluded)))
-        for k, pi in enumerate(probabilities)
-        for e in (1, -1)
-        for n in range(prompt.L + 1)
-        if not (excluded and n == (0 if e == 1 else prompt.L))
-    ]
-    concept, e, positive, probability = (np.array(column) for column in zip(*outcomes, strict=True))
-    signs = np.where(np.arange(prompt.L) < positive[:, None], 1, -1)
-    block = Block(
-        Draws(
-            concept=concept[None, None],
-            e=e[None, None].astype(np.int8),
-            signs=signs[None, None].astype(np.int8),
-            extra=None,
-            word_noise=None,
-            label_noise=None,
-        ),
-        dictionaries,
-    )
-    exact = torch.from_numpy(probability[None]).to(dictionaries.words)
-    return dataclasses.replace(block.step(0), probability=exact)

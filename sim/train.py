@@ -9,11 +9,12 @@ import torch
 from sim import observe
 from sim.device import resolve
 from sim.draws import PromptStream
+from sim.enumeration import enumerate_prompts
 from sim.evaluate import OUTCOMES, Evaluation
 from sim.initial import WEIGHTS, check_initial
-from sim.model import Outcome, Weights, outcome
+from sim.model import Functions, Outcome, Weights, outcome
 from sim.plan import MEMBERS_PER_CHUNK, check_fits
-from sim.prompts import Dictionaries, Prompts, batches, enumerate_pure
+from sim.prompts import Dictionaries, Prompts, batches
 from sim.streams import Purpose
 from theory.setting import PolysemeError, Regime, Training
 
@@ -34,11 +35,12 @@ def simulate(
 
     step (records,), and with a leading ensemble axis iff the state has one or there is more than one
     seed: W_Q_blocks, W_K_blocks (records, K1, 2, 2), alpha, beta (records, m, K1); loss, error,
-    attention (records,) of the prompt law; train_loss, train_error, train_attention (records,), which
-    are means over the steps since the last record, each step before its update (record 0: the first
-    batch); and the products of `sim.observe.products`. `keep_final` adds final_W_Q, final_W_K,
-    final_W_O. `keep_counts` adds counts (steps, K1, 2, L+1): how many prompts of a step have concept k,
-    query sign + (0) or - (1), and n+ demonstrations of sign +.
+    attention (records,) of the prompt law, exact for pure prompts and in population descent, else over a
+    fixed sample; train_loss, train_error, train_attention (records,), which are means over the steps since
+    the last record, each step before its update (record 0: the first batch); and the products of
+    `sim.observe.products`. `keep_final` adds final_W_Q, final_W_K, final_W_O. `keep_counts` adds counts
+    (steps, K1, 2, L+1): how many prompts of a step have concept k, query sign + (0) or - (1), and n+
+    demonstrations of sign +.
 
     A state without an ensemble axis is copied to all seeds, who then differ in their data alone. Data
     belong to (seed, member), members are numbered from `first_member`. `progress(done, total)` is
@@ -46,7 +48,8 @@ def simulate(
     impossible or does not fit into memory.
     """
     check_fits(regime, keep_counts=keep_counts)
-    _check_prompts(regime, keep_counts=keep_counts)
+    if keep_counts:
+        _check_countable(regime)
     has_axis = check_initial(regime, initial)
     seeds, steps = regime.ensemble.seeds, regime.training.steps
     weights = {name: initial[name] if has_axis else np.repeat(initial[name][None], seeds, axis=0) for name in WEIGHTS}
@@ -65,6 +68,17 @@ def simulate(
     if not has_axis and seeds == 1:
         result = {name: array[0] for name, array in result.items()}
     return {"step": np.array(regime.training.record_steps())} | result
+
+
+def training_prompts(regime: Regime, dictionaries: Dictionaries, *, members: range, steps: int) -> Iterator[Prompts]:
+    """The prompts of every step of training, without end: the exact enumeration, or fresh batches (section 1).
+
+    Batches have an axis over `members`, each with its own stream; `steps` says how many are wanted.
+    """
+    if regime.training.batch == "population":
+        return repeat(enumerate_prompts(regime, dictionaries))
+    stream = PromptStream(regime, purpose=Purpose.DATA, members=members, batch=regime.training.batch)
+    return batches(stream, dictionaries, members=len(members), steps=steps)
 
 
 def step_size(training: Training, t: int) -> float:
@@ -102,6 +116,7 @@ class Run:
         self.tick = tick
         device, dtype = resolve(regime)
         self.state = state
+        self.functions = Functions.of(regime)
         self.weights = Weights.of(state, device=device, dtype=dtype)
         self.dictionaries = Dictionaries.of(state, device=device, dtype=dtype)
         self.evaluation = Evaluation(regime, state, device=device)
@@ -110,10 +125,11 @@ class Run:
 
     def train(self, *, keep_final: bool, keep_counts: bool) -> dict[str, np.ndarray]:
         """All steps; the trajectory with an ensemble axis, without `step`."""
-        steps, prompts = self.regime.training.steps, self._prompts()
+        steps = self.regime.training.steps
+        prompts = training_prompts(self.regime, self.dictionaries, members=self.members, steps=steps)
         first = next(prompts)
         with torch.no_grad():
-            self._record(0, _stacked(outcome(self.weights, first)))
+            self._record(0, _stacked(outcome(self.weights, first, self.functions)))
         to_record = set(self.regime.training.record_steps())
         since, last, counts = torch.zeros((), dtype=torch.float64), 0, []
         for t, batch in enumerate(islice(chain([first], prompts), steps)):
@@ -133,21 +149,13 @@ class Run:
             result["counts"] = np.stack(counts, axis=1) if counts else np.zeros(shape, dtype=np.int32)
         return result
 
-    def _prompts(self) -> Iterator[Prompts]:
-        """The prompts of every step: the same exact enumeration, or a fresh batch."""
-        regime, members = self.regime, self.members
-        if regime.training.batch == "population":
-            return repeat(enumerate_pure(regime, self.dictionaries))
-        stream = PromptStream(regime, purpose=Purpose.DATA, members=members, batch=regime.training.batch)
-        return batches(stream, self.dictionaries, members=len(members), steps=regime.training.steps)
-
     def _update(self, batch: Prompts, t: int) -> torch.Tensor:
         """W <- W - eta_t (grad + lam W) for all members; returns (3, E) loss, error, attention before it.
 
         No weight of one member enters the loss of another, so the gradient of the sum of the losses
         holds the gradient of each.
         """
-        before = outcome(self.weights, batch)
+        before = outcome(self.weights, batch, self.functions)
         gradients = torch.autograd.grad(before.loss.sum(), self.weights.trained)
         eta = step_size(self.regime.training, t)
         with torch.no_grad():
@@ -183,21 +191,15 @@ def _counts(batch: Prompts, K1: int) -> np.ndarray:
     return counts.reshape(members, K1, 2, L + 1).to("cpu", torch.int32).numpy()
 
 
-def _check_prompts(regime: Regime, *, keep_counts: bool) -> None:
-    population, prompt = regime.training.batch == "population", regime.prompt
-    pure = f"p_extra = {prompt.p_extra}, sigma_x = {prompt.sigma_x}, sigma_y = {prompt.sigma_y}"
-    if population and not prompt.is_pure:
-        raise PolysemeError(
-            f"batch = 'population' needs pure prompts, whose expectation is exact, and got {pure}; type 0 "
-            "for all three in [prompt], or a number for batch in [training]"
-        )
-    if keep_counts and population:
+def _check_countable(regime: Regime) -> None:
+    prompt = regime.prompt
+    if regime.training.batch == "population":
         raise PolysemeError(
             "prompts can be counted only when they are drawn, and got batch = 'population'; type a number "
             "for batch in [training]"
         )
-    if keep_counts and not prompt.is_pure:
+    if not prompt.is_pure:
         raise PolysemeError(
-            f"counts describe pure prompts only, and got {pure}; type 0 for all three in [prompt], or leave "
-            "keep_counts out"
+            f"counts describe pure prompts only, and got p_extra = {prompt.p_extra}, sigma_x = {prompt.sigma_x}, "
+            f"sigma_y = {prompt.sigma_y}; type 0 for all three in [prompt], or leave keep_counts out"
         )

@@ -1,7 +1,8 @@
 """The coefficient recursion, derived from the forward pass by differentiation (THEORY.md sections 2 to 4).
 
-Nothing of the recursion is typed: the coefficient of the gradient is the gradient in the coefficient
-(section 2), so each equation is a derivative of the risk, with symbolic sums over neurons and over (k, e, n+).
+Nothing of the recursion is typed, nor which coefficients it has: the closure finds those that live, and since the
+coefficient of the gradient is the gradient in the coefficient (section 2), each equation is a derivative of the risk,
+with symbolic sums over neurons and prompts.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from typing import Literal
 import sympy as sp
 
 from theory import forward as fw
-from theory.functions import SignSum
+from theory import span
+from theory.closure import LEVELS, Closure, closure
+from theory.derivative import differentiate
 
-Level = Literal["S", "B"]
-
-LIVING_ENTRIES: dict[str, tuple[str, ...]] = {"S": ("aa", "bb"), "B": fw.BLOCK_ENTRIES}
+Level = Literal["S", "B", "Z"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +24,17 @@ class Recursion:
     """A derived recursion: x(t+1) = x - eta (gradient + shrinkage) for each coefficient x of the state.
 
     `gradient` and `shrinkage` map each coefficient, such as W_Q^{ba}[k] or alpha[i, k], to the derivative of
-    the risk and of the penalty; `observables` to what is recorded. The same object is printed by `show.py`,
-    compiled by `lower.py` and shown in the report.
+    the risk and of the penalty; `observables` to what is recorded; `closure` says why these coefficients and no others.
+    The same object is printed by `show.py`, compiled by `lower.py` (levels S and B) or evaluated by `named.py` (level Z),
+    and shown in the report. `truncated`: only the diagonal of level Z is kept.
     """
 
     level: Level
-    stages: fw.ForwardPass
+    closure: Closure
+    loss: str
+    activation: str
+    truncated: bool
+    stages: fw.ForwardPass | span.SpanPass
     risk: sp.Expr
     penalty: sp.Expr
     gradient: dict[sp.Indexed, sp.Expr]
@@ -39,6 +45,13 @@ class Recursion:
     def state(self) -> tuple[sp.Indexed, ...]:
         """The coefficients that live, in the order W_Q, W_K, alpha, beta."""
         return tuple(self.gradient)
+
+    @property
+    def counted(self) -> fw.ForwardPass:
+        """The stages of a pure prompt in counts (levels S and B); ValueError for level Z, whose prompts are numbered."""
+        if not isinstance(self.stages, fw.ForwardPass):
+            raise ValueError(f"level {self.level} numbers its prompts; levels S and B count them")
+        return self.stages
 
     def update(self, coefficient: sp.Indexed, gradient: sp.Expr | None = None) -> sp.Expr:
         """The right-hand side of one equation, x - eta (gradient + shrinkage).
@@ -51,78 +64,40 @@ class Recursion:
 
 
 @cache
-def derive(level: Level = "B") -> Recursion:
-    """Derive the recursion of a level of section 4.
+def derive(
+    level: Level = "B", *, loss: str = "logistic", activation: str = "relu", truncated: bool = False
+) -> Recursion:
+    """Derive the recursion of a level of section 4, for a loss and an activation named in `functions.py`.
 
-    Level B keeps the whole 2 x 2 block of each concept. Level S keeps its diagonal: the off-diagonal entries are
-    put to zero in the forward pass, which the closure shows to be consistent for mirrored neurons.
+    The closure says which blocks live. If they stay within the concepts, the state is their entries and prompts are
+    counted; else it is all of span M and prompts are numbered. `truncated` keeps the diagonal of the latter alone.
     """
-    stages = fw.forward_pass()
-    entries = LIVING_ENTRIES[level]
-    dead = {
-        family[entry][fw.k]: sp.S.Zero
-        for family in (fw.W_Q, fw.W_K)
-        for entry in fw.BLOCK_ENTRIES
-        if entry not in entries
-    }
-    stages = fw.ForwardPass(**{name: stage.xreplace(dead).doit(deep=False) for name, stage in vars(stages).items()})
-    blocks = tuple(family[entry] for family in (fw.W_Q, fw.W_K) for entry in entries)
-    risk, penalty = fw.risk(stages), fw.penalty(blocks)
-    state = (*(block[fw.k] for block in blocks), fw.alpha[fw.i, fw.k], fw.beta[fw.i, fw.k])
+    living = closure(LEVELS[level])
+    if not living.across:
+        if truncated:
+            raise ValueError(f"level {level} is exact as it is; only level Z has a diagonal truncation")
+        entries = {name: living.within_concept(name) for name in ("W_Q", "W_K")}
+        stages = fw.forward_pass(entries, activation)
+        risk, penalty = fw.risk(stages, loss), fw.penalty(entries)
+        families = {"W_Q": fw.W_Q, "W_K": fw.W_K}
+        blocks = tuple(families[name][entry][fw.k] for name in families for entry in entries[name])
+        state = (*blocks, fw.alpha[fw.i, fw.k], fw.beta[fw.i, fw.k])
+        observables = fw.observables(stages, risk)
+    else:
+        stages = span.forward_pass(activation, diagonal=truncated)
+        risk, penalty = span.risk(stages, loss), span.penalty(diagonal=truncated)
+        state = span.state(diagonal=truncated)
+        observables = span.observables(stages, risk)
     return Recursion(
         level=level,
+        closure=living,
+        loss=loss,
+        activation=activation,
+        truncated=truncated,
         stages=stages,
         risk=risk,
         penalty=penalty,
         gradient={x: differentiate(risk, x) for x in state},
         shrinkage={x: differentiate(penalty, x) for x in state},
-        observables=fw.observables(stages),
+        observables=observables,
     )
-
-
-def differentiate(expression: sp.Expr, coefficient: sp.Indexed) -> sp.Expr:
-    """d expression / d coefficient at generic indices, with every Kronecker delta summed out.
-
-    The derivative is taken at fresh indices (so that the sums' own letters stay bound), then renamed back.
-    """
-    fresh = {index: sp.Dummy(index.name, integer=True, positive=True) for index in coefficient.indices}
-    derivative = _tidy(expression.diff(coefficient.xreplace(fresh)))
-    if left := derivative.atoms(sp.KroneckerDelta):
-        # Renaming the fresh letters back would turn such a delta into 1 without a word.
-        raise AssertionError(f"derivative in {coefficient} keeps {left}: a sum was not carried out")
-    return derivative.xreplace({new: old for old, new in fresh.items()})
-
-
-def _tidy(expression: sp.Basic) -> sp.Basic:
-    """Sum out Kronecker deltas and pull factors out of sums that do not depend on them, innermost first."""
-    if not expression.args:
-        return expression
-    expression = expression.func(*(_tidy(argument) for argument in expression.args))
-    if isinstance(expression, sp.Sum):
-        body, *limits = expression.args
-        if len(limits) > 1:  # Sum(x, (i, ..), (k, ..)) sums over i first
-            return _tidy(sp.Sum(_tidy(sp.Sum(body, limits[0])), *limits[1:]))
-        return _sum_out(body, *limits)
-    if isinstance(expression, SignSum):
-        body, sign = expression.args
-        outside, inside = body.as_independent(sign, as_Add=False)
-        return outside * SignSum(inside, sign)
-    return expression
-
-
-def _sum_out(body: sp.Expr, limits: sp.Tuple) -> sp.Expr:
-    """A sum over one index: sum_k delta_{kq} x(k) = x(q), else the sum with its constant factors in front.
-
-    The first rule holds for any body that vanishes with the delta, which is checked.
-    """
-    index, *ends = limits
-    if tuple(ends) != fw.RANGES[index]:
-        raise ValueError(
-            f"a sum over {index} from {ends[0]} to {ends[1]} is not over its whole range {fw.RANGES[index]}"
-        )
-    for delta in body.atoms(sp.KroneckerDelta):
-        if index in delta.args and _tidy(body.xreplace({delta: sp.S.Zero})) == 0:
-            other = next(argument for argument in delta.args if argument != index)
-            return body.xreplace({delta: sp.S.One}).xreplace({index: other})
-    outside, inside = body.as_independent(index, as_Add=False)
-    return outside * sp.Sum(inside, limits)

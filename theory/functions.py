@@ -3,12 +3,17 @@
 Each carries its derivative, its definition in elementary functions (`rewrite`), and its LaTeX. They exist
 because SymPy's own `Max`, `Heaviside` and `log(1 + exp(-z))` either leave 0 undecided or overflow when they
 are evaluated; `lower.py` gives each of them a numerically stable NumPy form.
+
+`LOSSES` and `ACTIVATIONS` name what the derivation may be given in place of l and relu; a new one is one line here.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import sympy as sp
 from sympy.printing.precedence import PRECEDENCE
+
+from theory.setting import LEAK
 
 
 class Gate(sp.Function):
@@ -89,6 +94,41 @@ class Logistic(sp.Function):
         return body if exp is None else rf"{body}^{{{exp}}}"
 
 
+def squared(z: sp.Expr) -> sp.Expr:
+    """The squared loss l(z) = (1 - z)^2 / 2 of the margin z = e f, which is (e - f)^2 / 2."""
+    return (1 - z) ** 2 / 2
+
+
+class LeakyReLU(sp.Function):
+    """h above zero, LEAK h below: a line plus a ReLU (`rewrite(ReLU)`), so that every rule about the ReLU holds for it."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """LEAK + (1 - LEAK) 1[h > 0]."""
+        del argindex
+        leak = sp.Rational(LEAK)
+        return leak + (1 - leak) * Gate(self.args[0])
+
+    def _eval_rewrite_as_ReLU(self, h: sp.Expr, **hints: Any) -> sp.Expr:
+        del hints
+        leak = sp.Rational(LEAK)
+        return leak * h + (1 - leak) * ReLU(h)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = rf"\operatorname{{leaky}}\left({printer._print(self.args[0])}\right)"
+        return body if exp is None else rf"{body}^{{{exp}}}"
+
+
+LOSSES: dict[str, Callable[[sp.Expr], sp.Expr]] = {
+    "logistic": Logistic,
+    "squared": squared,
+    "exponential": lambda z: sp.exp(-z),
+}
+"""Losses of the margin z = e f, by the names of the regime file."""
+
+ACTIVATIONS: dict[str, Callable[[sp.Expr], sp.Expr]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "identity": lambda h: h}
+"""Activations of the MLP, by the names of the regime file."""
+
+
 class HalfLogOdds(sp.Function):
     """(1/2) log(n+ / (L - n+)), the pull of the counts on the softmax; -oo at n+ = 0 and +oo at n+ = L (section 3)."""
 
@@ -137,3 +177,49 @@ class SignSum(sp.Expr):
     def _sympystr(self, printer: Any) -> str:
         body, sign = self.args
         return f"SignSum({printer._print(body)}, {printer._print(sign)} = +-1)"
+
+
+class AttentionMean(sp.Expr):
+    """The mean of `value` over demonstrations l = 1, ..., L with softmax weights of `logit`, unevaluated: <value>_l.
+
+    `AttentionMean(value, logit, l, L)`. Its derivative is that of the value plus the covariance with the derivative of
+    the logits, which is the softmax variance of section 3. A value that does not depend on l is its own mean.
+    """
+
+    def __new__(cls, value: sp.Expr, logit: sp.Expr, index: sp.Symbol, total: sp.Expr) -> sp.Expr:
+        """Keep the mean as it is, but for a value that is the same for all demonstrations."""
+        value = sp.sympify(value)
+        if index not in value.free_symbols:
+            return value
+        return sp.Expr.__new__(cls, value, sp.sympify(logit), index, total)
+
+    @property
+    def free_symbols(self) -> set[sp.Basic]:
+        """All but the index of the demonstrations."""
+        value, logit, index, total = self.args
+        return (value.free_symbols | logit.free_symbols | total.free_symbols) - {index}
+
+    def doit(self, **hints: Any) -> sp.Expr:
+        """The weights written out, for a number of demonstrations."""
+        value, logit, index, total = (part.doit(**hints) for part in self.args)
+        at = [{index: sp.Integer(j)} for j in range(1, int(total) + 1)]
+        weights = [sp.exp(logit.subs(where)) for where in at]
+        return sp.Add(*(w * value.subs(where) for w, where in zip(weights, at, strict=True))) / sp.Add(*weights)
+
+    def _eval_derivative(self, wrt: sp.Expr) -> sp.Expr:
+        value, logit, index, total = self.args
+        own, pull = value.diff(wrt), logit.diff(wrt)
+
+        def mean(body: sp.Expr) -> sp.Expr:
+            return AttentionMean(body, logit, index, total)
+
+        return mean(own) + mean(value * pull) - mean(value) * mean(pull)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        value, _, index, _ = self.args
+        body = rf"\left\langle {printer._print(value)} \right\rangle_{{{printer._print(index)}}}"
+        return body if exp is None else rf"{body}^{{{exp}}}"
+
+    def _sympystr(self, printer: Any) -> str:
+        value, _, index, _ = self.args
+        return f"<{printer._print(value)}>_{printer._print(index)}"

@@ -12,7 +12,7 @@ import psutil
 from jaxtyping import Float, Int
 
 from theory.coefficients import Arrays, constants, from_layout, project, to_layout
-from theory.lower import GRADIENT, Lowered, System, system
+from theory.lower import GRADIENT, Lowered, System, system_of
 from theory.setting import PolysemeError, Regime
 
 # Numbers per temporary array: 0.5 MiB of float64. Measured at K1 = 10, m = 500, L = 10,000: 0.30 s a step, against
@@ -112,7 +112,7 @@ def integrate(
     prompts (k, e, n+) in each minibatch. `compiled` replaces the derived recursion, for wrong twins.
     PolysemeError if the run would not fit in memory, and its kind Diverged if it diverges.
     """
-    compiled = compiled or system("B")
+    compiled = compiled or system_of(regime)
     ensemble = initial["W_Q"].ndim == 3
     state = to_layout(project(initial, regime.concepts.K1))
     _require_memory(regime, state)

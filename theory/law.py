@@ -1,7 +1,7 @@
 """The prompt law in counts: how likely a pure prompt (k, e, n+) is (THEORY.md section 1).
 
-`match` conditions the fair signs of the L demonstrations on at least one that equals the query's sign e;
-`iid` does not.
+Signs are +1 with probability p_plus, fair by default. `match` conditions the signs of the L demonstrations on at
+least one that equals the query's sign e; `iid` does not.
 """
 
 from fractions import Fraction
@@ -15,23 +15,25 @@ from theory.setting import Regime
 
 
 def prompt_probabilities(regime: Regime) -> Float[np.ndarray, "K1 2 counts"]:
-    """P[k, j, n+] = pi_k * (1/2) * P(n+ | e), with e = +1 at j = 0 and e = -1 at j = 1; sums to 1.
+    """P[k, j, n+] = pi_k P(e) P(n+ | e), with e = +1 at j = 0 and e = -1 at j = 1; sums to 1.
 
     Shape (K1, 2, L + 1). Binomial weights come from scipy, whose mass function stays accurate for large L.
     """
-    L = regime.prompt.L
-    counts = np.arange(L + 1)
-    fair = binom.pmf(counts, L, 0.5)
-    given_sign = np.stack([fair, fair])
+    L, plus = regime.prompt.L, regime.prompt.p_plus
+    weights = binom.pmf(np.arange(L + 1), L, plus)
+    given_sign = np.stack([weights, weights])
     if regime.prompt.law == "match":
         given_sign[0, 0] = given_sign[1, L] = 0.0  # no demonstration shares the query's sign
-        given_sign /= -np.expm1(-L * np.log(2.0))  # 1 - 2^-L
-    return np.asarray(regime.concepts.probabilities)[:, None, None] * given_sign / 2
+        given_sign /= -np.expm1(L * np.log1p(-np.array([[plus], [1 - plus]])))  # 1 - P(no match | e)
+    of_sign = np.array([plus, 1 - plus])[:, None]
+    return np.asarray(regime.concepts.probabilities)[:, None, None] * of_sign * given_sign
 
 
-def exact_count_probability(L: int, law: str, sign: int, n_plus: int) -> Fraction:
+def exact_count_probability(L: int, law: str, sign: int, n_plus: int, plus: Fraction = Fraction(1, 2)) -> Fraction:
     """P(n+ | e) as a fraction: the obvious twin, by counting sign sequences."""
     matching = n_plus if sign == 1 else L - n_plus
+    weight = comb(L, n_plus) * plus**n_plus * (1 - plus) ** (L - n_plus)
     if law == "iid":
-        return Fraction(comb(L, n_plus), 2**L)
-    return Fraction(comb(L, n_plus), 2**L - 1) if matching else Fraction(0)
+        return weight
+    none = (1 - plus if sign == 1 else plus) ** L
+    return weight / (1 - none) if matching else Fraction(0)

@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from jaxtyping import Float
-from scipy.special import expit
 from sympy.printing.numpy import NumPyPrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from theory import forward as fw
 from theory.derive import Level, Recursion, derive
+from theory.elementwise import ELEMENTWISE
 from theory.functions import SignSum
+from theory.setting import Regime
 
 Array = Float[np.ndarray, "#member #concept #sign #count #neuron"]
 
@@ -42,17 +43,19 @@ def _name(symbol: sp.Basic) -> sp.Symbol:
 
 K_AXIS, E_AXIS, N_AXIS, I_AXIS = (_name(letter) for letter in (fw.k, fw.e, fw.n_plus, fw.i))
 AXES = {K_AXIS: 1, E_AXIS: 2, N_AXIS: 3, I_AXIS: 4}
-AXES_OF_ARRAY = {
-    **{_name(family[entry].label): frozenset({K_AXIS}) for family in (fw.W_Q, fw.W_K) for entry in fw.BLOCK_ENTRIES},
-    _name(fw.alpha.label): frozenset({I_AXIS, K_AXIS}),
-    _name(fw.beta.label): frozenset({I_AXIS, K_AXIS}),
-    _name(fw.r.label): frozenset({I_AXIS}),
-    _name(fw.P.label): frozenset({K_AXIS, E_AXIS, N_AXIS}),
-    E_AXIS: frozenset({E_AXIS}),
-    N_AXIS: frozenset({N_AXIS}),
-}
 GRADIENT = "gradient_"  # before a coefficient's name: the array of its gradient, summed over prompts
-AXES_OF_ARRAY |= {sp.Symbol(f"{GRADIENT}{name}"): axes for name, axes in AXES_OF_ARRAY.items()}
+
+Axes = dict[sp.Symbol, frozenset[sp.Symbol]]
+
+
+def _axes_of_arrays(expressions: Iterable[sp.Expr]) -> Axes:
+    """Along which letters each array varies: those of its indices, as it is written in the expressions."""
+    axes: Axes = {letter: frozenset({letter}) for letter in (E_AXIS, N_AXIS)}
+    for indexed in set[sp.Indexed]().union(*(expression.atoms(sp.Indexed) for expression in expressions)):
+        letters = frozenset(_name(index) for index in indexed.indices)
+        if axes.setdefault(_name(indexed.base.label), letters) != letters:
+            raise ValueError(f"{indexed.base.label} is indexed by different letters: it cannot be one array")
+    return axes
 
 
 # How many values a letter takes: a sum over a letter that its body does not contain is a product.
@@ -74,31 +77,31 @@ def _axes_of(expression: sp.Basic, table: Mapping[sp.Symbol, frozenset[sp.Symbol
     return letters - frozenset(expression.args[2:]) if isinstance(expression, Contraction) else letters
 
 
-def _as_array_expression(expression: sp.Expr) -> sp.Expr:
+def _as_array_expression(expression: sp.Expr, axes: Axes) -> sp.Expr:
     """Replace indexed coefficients by array names, and sums by contractions."""
     if isinstance(expression, sp.Indexed):
         return _name(expression.base.label)
     if isinstance(expression, sp.Sum):
         body, *limits = expression.args
-        body = _as_array_expression(body)
+        body = _as_array_expression(body, axes)
         for letter, *ends in limits:
             if tuple(ends) != fw.RANGES[letter]:
                 raise ValueError(
                     f"a sum over {letter} from {ends[0]} to {ends[1]} cannot be lowered: an axis is summed whole"
                 )
-            body = _contraction(body, _name(letter))
+            body = _contraction(body, _name(letter), axes)
         return body
     if isinstance(expression, SignSum):
         body, sign = expression.args
-        return _contraction(_as_array_expression(body), _name(sign))
+        return _contraction(_as_array_expression(body, axes), _name(sign), axes)
     if isinstance(expression, sp.Symbol):
         return _name(expression)
     if not expression.args:
         return expression
-    return expression.func(*(_as_array_expression(argument) for argument in expression.args))
+    return expression.func(*(_as_array_expression(argument, axes) for argument in expression.args))
 
 
-def _contraction(body: sp.Expr, letter: sp.Symbol) -> sp.Expr:
+def _contraction(body: sp.Expr, letter: sp.Symbol, table: Axes) -> sp.Expr:
     """sum_letter body; nested sums over prompts become one: sum_e e sum_n x = sum_{e, n} e x."""
     letters = {letter}
     factors = list(sp.Mul.make_args(body))
@@ -108,7 +111,7 @@ def _contraction(body: sp.Expr, letter: sp.Symbol) -> sp.Expr:
         full, weight, *bound = inner[0].args
         factors += [*sp.Mul.make_args(full), *sp.Mul.make_args(weight)]
         letters |= set(bound)
-    axes = {x: _axes_of(x, AXES_OF_ARRAY) for x in factors}
+    axes = {x: _axes_of(x, table) for x in factors}
     missing = letters.difference(*axes.values())
     factors += [SIZES[x] for x in missing]
     both = [x for x in factors if I_AXIS in axes.get(x, ()) and axes[x] & {E_AXIS, N_AXIS}]
@@ -120,10 +123,10 @@ def _contraction(body: sp.Expr, letter: sp.Symbol) -> sp.Expr:
 class _ArrayPrinter(NumPyPrinter):
     """Prints products smallest axes first, and contractions as matrix products."""
 
-    def __init__(self) -> None:
+    def __init__(self, axes: Axes) -> None:
         """Starts from the axes of the arrays; those of common subexpressions are added as they are named."""
         super().__init__({"fully_qualified_modules": False, "allow_unknown_functions": True})
-        self.axes = dict(AXES_OF_ARRAY)
+        self.axes = dict(axes)
 
     def name_subexpressions(self, expressions: Iterable[sp.Expr]) -> Any:
         """SymPy's cse, remembering along which axes each named subexpression varies."""
@@ -179,17 +182,10 @@ def _total(axes: tuple[int, ...]) -> Callable[[Array], Array]:
     return lambda x: np.sum(x, axis=axes, keepdims=True)
 
 
-def _half_log_odds(plus: Array, total: Array | float) -> Array:
-    with np.errstate(divide="ignore"):  # log 0 = -inf is the meaning at n+ = 0 and n+ = L
-        return 0.5 * (np.log(plus) - np.log(total - plus))
+Runtime = Mapping[str, Callable[..., Any]]
 
-
-_RUNTIME: dict[str, Callable[..., Any]] = {
-    "ReLU": lambda h: np.maximum(h, 0.0),
-    "Gate": lambda h: np.greater(h, 0.0).astype(np.float64),
-    "Sigmoid": expit,
-    "Logistic": lambda z: np.logaddexp(0.0, -z),
-    "HalfLogOdds": _half_log_odds,
+FLOAT64: Runtime = {
+    **ELEMENTWISE,
     "contract4": _contract_neurons,
     "contract23": _contract_prompts,
     **{
@@ -219,13 +215,18 @@ class Lowered:
         return dict(zip(self.outputs, values, strict=True))
 
 
-def lower(expressions: Mapping[str, sp.Expr]) -> Lowered:
-    """Compile named SymPy expressions over (k, e, n+, i) to one NumPy function with shared subexpressions."""
-    bodies = [_as_array_expression(expression) for expression in expressions.values()]
+def lower(expressions: Mapping[str, sp.Expr], *, runtime: Runtime = FLOAT64) -> Lowered:
+    """Compile named SymPy expressions over (k, e, n+, i) to one NumPy function with shared subexpressions.
+
+    `runtime` gives the functions that the generated source calls; the same source with another runtime computes with
+    other numbers, such as balls, in arrays of objects.
+    """
+    axes = _axes_of_arrays(expressions.values())
+    bodies = [_as_array_expression(expression, axes) for expression in expressions.values()]
     symbols = sorted(set().union(*(body.free_symbols for body in bodies)) - {K_AXIS, I_AXIS}, key=str)
-    printer = _ArrayPrinter()
+    printer = _ArrayPrinter(axes)
     function = sp.lambdify(
-        symbols, bodies, modules=[_RUNTIME, "numpy"], printer=printer, cse=printer.name_subexpressions
+        symbols, bodies, modules=[dict(runtime), "numpy"], printer=printer, cse=printer.name_subexpressions
     )
     return Lowered(names=tuple(map(str, symbols)), outputs=tuple(expressions), function=function)
 
@@ -246,27 +247,30 @@ class System:
     preactivation: Lowered
 
 
-def compile_recursion(recursion: Recursion) -> System:
+def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64) -> System:
     """Lower every part of a recursion."""
 
     def by_name(part: Mapping[sp.Indexed, sp.Expr]) -> dict[str, sp.Expr]:
         return {coefficient_name(x): expression for x, expression in part.items()}
 
+    def given(x: sp.Indexed) -> sp.Indexed:
+        return sp.IndexedBase(f"{GRADIENT}{coefficient_name(x)}")[x.indices]
+
     return System(
         recursion=recursion,
-        gradient=lower(by_name(recursion.gradient)),
-        update=lower(
-            {
-                coefficient_name(x): recursion.update(x, sp.Symbol(f"{GRADIENT}{coefficient_name(x)}"))
-                for x in recursion.state
-            }
-        ),
-        observables=lower(recursion.observables),
-        preactivation=lower({"h": recursion.stages.h}),
+        gradient=lower(by_name(recursion.gradient), runtime=runtime),
+        update=lower(by_name({x: recursion.update(x, given(x)) for x in recursion.state}), runtime=runtime),
+        observables=lower(recursion.observables, runtime=runtime),
+        preactivation=lower({"h": recursion.counted.h}, runtime=runtime),
     )
 
 
 @cache
-def system(level: Level = "B") -> System:
+def system(level: Level = "B", *, loss: str = "logistic", activation: str = "relu") -> System:
     """The compiled recursion of a level (section 4); derived and compiled once per process."""
-    return compile_recursion(derive(level))
+    return compile_recursion(derive(level, loss=loss, activation=activation))
+
+
+def system_of(regime: Regime, level: Level = "B") -> System:
+    """The compiled recursion of a level with the loss and the activation of a regime."""
+    return system(level, loss=regime.training.loss, activation=regime.model.activation)

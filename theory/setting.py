@@ -111,6 +111,13 @@ class Prompt(_Section):
         "condition on a demonstration that shares the query's sign, or not",
         "'match' or 'iid', for example law = 'match'",
     )
+    p_plus: Real = _key(
+        0.5,
+        "probability that a sign is +1: of the query's label, of each demonstration, of each extra concept",
+        "a probability strictly between 0 and 1, for example p_plus = 0.5, which makes signs fair",
+        gt=0,
+        lt=1,
+    )
     p_extra: Real = _key(
         0.0,
         "probability of each other concept and of each irrelevant feature in a word",
@@ -124,13 +131,27 @@ class Prompt(_Section):
     @property
     def is_pure(self) -> bool:
         """A pure prompt has no extra concepts and no noise (section 1)."""
-        return self.p_extra == self.sigma_x == self.sigma_y == 0
+        return self.p_extra == 0 and self.is_noise_free
+
+    @property
+    def is_noise_free(self) -> bool:
+        """Whether words and labels carry no Gaussian noise."""
+        return self.sigma_x == self.sigma_y == 0
+
+
+# Slope of the leaky ReLU below zero; ours.
+LEAK = 0.125
 
 
 class Model(_Section):
-    """Width and init scales (section 1)."""
+    """Width, activation and init scales (section 1)."""
 
     m: int = _key(16, "number of hidden neurons", _AT_LEAST_ONE.format("m", 16), ge=1, le=_MOST)
+    activation: Literal["relu", "leaky_relu", "identity"] = _key(
+        "relu",
+        f"activation of the MLP; the leaky ReLU has slope {LEAK} below zero",
+        "'relu', 'leaky_relu' or 'identity', for example activation = 'relu'",
+    )
     sigma_0: Real = _key(0.1, "W_Q = W_K = sigma_0 I at the start", _NOT_NEGATIVE.format("sigma_0", 0.1), ge=0)
     sigma_1: Real = _key(
         0.1,
@@ -150,6 +171,11 @@ class Training(_Section):
         16,
         "prompts per update, or the exact expectation",
         "a whole number from 1 to 10^12 or 'population', for example batch = 16",
+    )
+    loss: Literal["logistic", "squared", "exponential"] = _key(
+        "logistic",
+        "loss of the margin z = e f: log(1 + exp(-z)), (1 - z)^2 / 2 or exp(-z)",
+        "'logistic', 'squared' or 'exponential', for example loss = 'logistic'",
     )
     lam: Real = _key(2e-4, "L2 coefficient lambda", _NOT_NEGATIVE.format("lam", 2e-4), ge=0)
     schedule: Literal["inverse", "constant"] = _key(

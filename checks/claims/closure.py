@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import sympy as sp
 
-from checks.claim import Claim, Evidence, Exact, WrongTwin
-from checks.rules import ExactZero
-from theory.closure import closure, within_concept
+from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
+from checks.laboratory import Laboratory
+from checks.rules import ExactZero, RoundOff
+from theory.closure import IDENTITY, LEVELS, Closure, Hypotheses, closure, risk_asymmetry
 
 Blocks = Mapping[str, tuple[str, ...]]
 
@@ -16,19 +17,20 @@ LEVEL_B_BLOCKS: Blocks = {"W_Q": ("aa", "ab", "ba", "bb"), "W_K": ("aa", "ab", "
 LEVEL_S_BLOCKS: Blocks = {"W_Q": ("aa", "bb"), "W_K": ("aa", "bb")}
 
 
-def _same_blocks(computed: Mapping[str, frozenset[tuple[str, str]]], asserted: Blocks) -> Evidence:
-    inside = within_concept(dict(computed))
+def _same_blocks(computed: Closure, asserted: Blocks) -> Evidence:
     rows = []
-    for name, blocks in computed.items():
+    for name, fates in computed.fates.items():
+        inside = computed.within_concept(name)
         rows += [
-            Exact(name=f"{name}^{{{entry}}}", residual=sp.Integer((entry in inside[name]) != (entry in asserted[name])))
+            Exact(name=f"{name}^{{{entry}}}", residual=sp.Integer((entry in inside) != (entry in asserted[name])))
             for entry in ("aa", "ab", "ba", "bb")
         ]
-        elsewhere = {(s, t) for s, t in blocks if s != t and not ({s, t} <= {"a", "b"} or {s, t} <= {"a'", "b'"})}
+        elsewhere = [b for b in fates if fates[b].lives and b not in IDENTITY and not set(b) <= {"a", "b"}]
         rows.append(
             Exact(name=f"{name}: live blocks across concepts, nu and the rest", residual=sp.Integer(len(elsewhere)))
         )
-    return Evidence(rows=tuple(rows), facts={"computed": {name: list(entries) for name, entries in inside.items()}})
+    facts = {name: {" ".join(b): fate.reason for b, fate in fates.items()} for name, fates in computed.fates.items()}
+    return Evidence(rows=tuple(rows), facts={"reasons": facts})
 
 
 GENERIC_CLOSURE = Claim(
@@ -40,34 +42,84 @@ GENERIC_CLOSURE = Claim(
     section="4",
     scope="any regime",
     asserts=lambda: LEVEL_B_BLOCKS,
-    measure=lambda _laboratory, asserted: _same_blocks(closure("generic"), asserted),
+    measure=lambda _laboratory, asserted: _same_blocks(closure(Hypotheses()), asserted),
     rule=ExactZero(),
     wrong_twin=WrongTwin(
         name="the whole block of W_K lives",
         statement="W_K^{ba} lives too",
         asserts=lambda: {**LEVEL_B_BLOCKS, "W_K": ("aa", "ab", "ba", "bb")},
     ),
-    uses=("gradient/closed_forms_equal_derivatives",),
-    rests_on=("symbols: every block independent; two concepts, two neurons, three demonstrations",),
+    uses=("gradient/any_prompt_matches_autograd", "closure/exchanging_signs_leaves_the_risk_alone"),
+    rests_on=("products of blocks, a symmetry, and a witness for every block that lives",),
 )
 
 MIRRORED_CLOSURE = Claim(
     id="closure/mirrored_neurons_stay_in_level_s",
-    statement="From W_Q = W_K = sigma_0 I with sigma_0 > 0 and mirrored neurons, pure prompts move the diagonal entries alone.",
+    statement="From W_Q = W_K = sigma_0 I with sigma_0 > 0 and mirrored neurons, pure prompts with fair signs move the diagonal entries alone.",
     formula=r"\text{live: } W_Q^{aa}, W_Q^{bb}, W_K^{aa}, W_K^{bb}",
     section="4",
     scope="any regime",
-    asserts=lambda: "mirrored",
-    measure=lambda _laboratory, neurons: _same_blocks(closure(neurons), LEVEL_S_BLOCKS),
+    asserts=lambda: LEVELS["S"],
+    measure=lambda _laboratory, hypotheses: _same_blocks(closure(hypotheses), LEVEL_S_BLOCKS),
     rule=ExactZero(),
     wrong_twin=WrongTwin(
         name="quantifier widened",
         statement="the same for generic neurons",
-        asserts=lambda: "generic",
+        asserts=lambda: Hypotheses(),
     ),
-    uses=("gradient/closed_forms_equal_derivatives",),
-    rests_on=("symbols: every block independent; two concepts, two neurons, three demonstrations",),
+    uses=("gradient/any_prompt_matches_autograd", "closure/exchanging_signs_leaves_the_risk_alone"),
+    rests_on=("products of blocks, a symmetry, and a witness for every block that lives",),
+)
+
+UNEVEN_CLOSURE = Claim(
+    id="closure/uneven_signs_break_level_s",
+    statement="When signs are uneven, mirrored neurons do not stay mirrored: exchanging + and - of every concept changes the "
+    "risk, and the blocks that live are those of generic neurons.",
+    formula=r"p_+ \ne \tfrac12:\quad \text{live: } W_Q^{aa}, W_Q^{ab}, W_Q^{ba}, W_Q^{bb}, W_K^{aa}, W_K^{ab}, W_K^{bb}",
+    section="4",
+    scope="any regime",
+    asserts=lambda: LEVEL_B_BLOCKS,
+    measure=lambda _laboratory, asserted: _same_blocks(closure(Hypotheses(mirrored=True, fair=False)), asserted),
+    rule=ExactZero(),
+    wrong_twin=WrongTwin(
+        name="level S for any law",
+        statement="mirrored neurons keep the diagonal under every law",
+        asserts=lambda: LEVEL_S_BLOCKS,
+    ),
+    uses=("closure/mirrored_neurons_stay_in_level_s",),
+    rests_on=("products of blocks, a symmetry, and a witness for every block that lives",),
 )
 
 
-CLAIMS = (GENERIC_CLOSURE, MIRRORED_CLOSURE)
+def _symmetry(_laboratory: Laboratory, fair: bool) -> Evidence:
+    rows = [
+        Compared(
+            name="extra concepts and features" if extra else "pure prompts",
+            difference=risk_asymmetry(extra=extra, fair=fair),
+            scale=1.0,
+            # Some ten thousand prompts, each a sum of a few dozen terms of order one.
+            roundings=1e4,
+        )
+        for extra in (False, True)
+    ]
+    return Evidence(rows=tuple(rows), facts={"point": "every block on, six neurons, two concepts, two features"})
+
+
+SYMMETRY = Claim(
+    id="closure/exchanging_signs_leaves_the_risk_alone",
+    statement="With fair signs, exchanging + and - of every concept (b to -b, d to -d, and the two neurons of each pair with "
+    "(alpha, -beta) of each other) leaves the risk alone, at any weights: what this turns into its negative stays zero.",
+    formula=r"R(\sigma \cdot W) = R(W),\qquad \sigma:\ b \to -b,\ d \to -d,\ e \to -e",
+    section="4",
+    scope="any regime",
+    asserts=lambda: True,
+    measure=_symmetry,
+    rule=RoundOff(reason="10^4 unit round-offs: the number of prompts in the sum"),
+    wrong_twin=WrongTwin(
+        name="uneven signs", statement="the same when a sign is + with probability 3/8", asserts=lambda: False
+    ),
+    rests_on=("round-off comparison",),
+)
+
+
+CLAIMS = (SYMMETRY, GENERIC_CLOSURE, MIRRORED_CLOSURE, UNEVEN_CLOSURE)

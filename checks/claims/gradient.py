@@ -7,15 +7,18 @@ import sympy as sp
 
 from checks import controls
 from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
+from checks.controls import Theory
 from checks.hypotheses import DISTINCT, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Laboratory
 from checks.rules import ExactZero, RoundOff
 from theory import forward as fw
 from theory.coefficients import constants, from_layout, project, to_layout
-from theory.derive import Recursion, derive, differentiate
+from theory.derivative import differentiate
+from theory.derive import Recursion, derive
+from theory.elementwise import ELEMENTWISE
 from theory.functions import Gate, Logistic, Sigmoid
 from theory.integrate import evaluate
-from theory.lower import System, system
+from theory.lower import System, system_of
 from theory.prompt_gradients import prompt_gradients
 from theory.setting import Regime
 from theory.slow import dense_coefficients, derived_coefficients, random_point
@@ -25,7 +28,7 @@ from theory.slow import dense_coefficients, derived_coefficients, random_point
 
 def _stated(variance: Callable[[sp.Expr], sp.Expr]) -> dict[sp.Indexed, sp.Expr]:
     """The gradients of one pure prompt as section 3 states them, typed; `variance` is the softmax variance."""
-    stages = derive("B").stages
+    stages = derive("B").counted
     delta = -fw.e * Sigmoid(-fw.e * stages.f)  # e l'(e f)
     gamma = delta * fw.r[fw.i] * Gate(stages.h)
     Lam = fw.n_d * delta * sp.Sum(fw.r[fw.i] * Gate(stages.h) * fw.beta[fw.i, fw.k], (fw.i, 1, fw.m))
@@ -43,7 +46,7 @@ def _stated(variance: Callable[[sp.Expr], sp.Expr]) -> dict[sp.Indexed, sp.Expr]
 def _closed_forms(laboratory: Laboratory, stated: Mapping[sp.Indexed, sp.Expr]) -> Evidence:
     del laboratory
     # Summed over concepts, so that the derivative in a coefficient of concept k is that of its own prompts.
-    loss = sp.Sum(Logistic(fw.e * derive("B").stages.f), (fw.k, 1, fw.K1))
+    loss = sp.Sum(Logistic(fw.e * derive("B").counted.f), (fw.k, 1, fw.K1))
     rows = [
         Exact(name=f"d/d {x}", residual=_difference(differentiate(loss, x), formula)) for x, formula in stated.items()
     ]
@@ -52,7 +55,7 @@ def _closed_forms(laboratory: Laboratory, stated: Mapping[sp.Indexed, sp.Expr]) 
 
 def _difference(left: sp.Expr, right: sp.Expr) -> sp.Expr:
     """left - right as a polynomial in formal atoms (ebar, f, gates, sums, coefficients), with e^2 = 1."""
-    stages = derive("B").stages
+    stages = derive("B").counted
     short = {stages.f: sp.Symbol("f"), stages.ebar: sp.Symbol("ebar")}
 
     def normal(expression: sp.Expr) -> sp.Expr:
@@ -233,14 +236,37 @@ def drift(laboratory: Laboratory, state: Mapping[str, np.ndarray], compiled: Sys
     return {name: array[0] for name, array in from_layout(gradient).items()}
 
 
+def outputs(regime: Regime, r: np.ndarray, layout: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Pre-activations (member, k, e, n+, i) and outputs f (member, k, e, n+) of every pure prompt, at five-axis states."""
+    arguments = {**constants(regime, r), **layout}
+    lowered = system_of(regime).preactivation
+    h = np.asarray(lowered({name: arguments[name] for name in lowered.names})["h"])
+    activation = {"relu": ELEMENTWISE["ReLU"], "leaky_relu": ELEMENTWISE["LeakyReLU"], "identity": np.asarray}
+    return h, (np.asarray(arguments["r"]) * activation[regime.model.activation](h)).sum(-1)
+
+
+def _steepest(regime: Regime, r: np.ndarray, coefficients: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The largest slope |l'(e f)| of the loss over all prompts, of the shape of the leading axes of `coefficients`."""
+    lead = coefficients["alpha"].shape[:-2]
+    if regime.training.loss == "logistic":
+        return np.ones(lead)
+    flat = {name: array.reshape(-1, *array.shape[len(lead) :]) for name, array in coefficients.items()}
+    _, f = outputs(regime, r, to_layout(flat))
+    margin = f * np.array([1.0, -1.0])[:, None]
+    slope = np.abs(1 - margin) if regime.training.loss == "squared" else np.exp(-margin)
+    return slope.max(axis=(1, 2, 3)).reshape(lead)
+
+
 def before_cancellation(regime: Regime, r: np.ndarray, coefficients: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The largest size of one prompt's gradient in each array: the terms whose sum the drift is, with |delta| <= 1.
+    """The largest size of one prompt's gradient in each array: the terms whose sum the drift is.
 
     Round-off is relative to these, since prompts of opposite sign cancel in the drift and 1 - ebar^2 cancels within one.
     `coefficients` have the names of section 8; their leading axes, members or records, are kept.
     """
     numbers = constants(regime, r)
     n_a, n_b, n_c, n_d = (float(numbers[name]) for name in ("n_a", "n_b", "n_c", "n_d"))
+    names = ("W_Q_blocks", "W_K_blocks", "alpha", "beta")
+    slope = _steepest(regime, r, {name: coefficients[name] for name in names})
     word, each = max(n_a, n_b), float(np.abs(r).max())
     Lam = n_d * (np.abs(r)[:, None] * np.abs(coefficients["beta"])).sum(axis=-2).max(axis=-1)
     sizes = {
@@ -249,11 +275,11 @@ def before_cancellation(regime: Regime, r: np.ndarray, coefficients: Mapping[str
         "alpha": n_c * each * np.ones_like(Lam),
         "beta": n_d * each * np.ones_like(Lam),
     }
-    return {name: np.asarray(size) for name, size in sizes.items()}
+    return {name: np.asarray(slope * size) for name, size in sizes.items()}
 
 
-def _population_drift(laboratory: Laboratory, compiled: System) -> Evidence:
-    regime, rows = laboratory.regime, []
+def _population_drift(laboratory: Laboratory, theory: Theory) -> Evidence:
+    regime, rows, compiled = laboratory.regime, [], theory(laboratory.one)
     for seed in range(DRIFT_STATES):
         state = laboratory.block_state(seed)
         reduced, full = drift(laboratory, state, compiled), laboratory.population_gradient(state)
@@ -278,7 +304,7 @@ POPULATION_DRIFT = Claim(
     formula=r"\partial_{W^{st}} R_B = \hat s^\top (\nabla_W R)\, \hat t",
     section="4",
     hypotheses=(PURE, DISTINCT, SEVERAL_DEMONSTRATIONS),
-    asserts=lambda: system("B"),
+    asserts=lambda: system_of,
     measure=_population_drift,
     rule=RoundOff(
         reason="8 (d_x + d_y + L + m) / min(n_b, n_d) unit round-offs of one prompt's gradient: the lengths of the "

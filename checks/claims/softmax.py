@@ -33,7 +33,7 @@ def _shifted_softmax(laboratory: Laboratory, shift: Callable[[int], sp.Expr]) ->
         for j, p in enumerate(plain)
     ]
     # The logits of the executed forward pass: a part that all demonstrations share, and e_l g.
-    stages = derive("B").stages
+    stages = derive("B").counted
     gap = sp.expand(_logit(sp.S.One) - _logit(sp.S.NegativeOne) - 2 * stages.g)
     rows.append(Exact(name="logit(+) - logit(-) = 2 g", residual=gap))
     return Evidence(rows=tuple(rows), facts={"demonstrations": len(signs)})
@@ -70,8 +70,8 @@ def _mean_sign(laboratory: Laboratory, asserted: Callable[[sp.Expr], sp.Expr]) -
     odds = HalfLogOdds(n, n + q).rewrite(sp.log)
     claimed = asserted(odds)
     rows: list[Row] = [Exact(name="softmax mean of the signs", residual=_cancel(softmax_mean - claimed))]
-    executed = derive("B").stages.ebar
-    in_counts = executed.replace(HalfLogOdds, lambda _n, _L: odds).xreplace({derive("B").stages.g: g})
+    executed = derive("B").counted.ebar
+    in_counts = executed.replace(HalfLogOdds, lambda _n, _L: odds).xreplace({derive("B").counted.g: g})
     rows.append(Exact(name="the executed ebar", residual=_cancel(in_counts.subs(executed.args[0] - odds, g) - claimed)))
     rows.append(Exact(name="n+ = 0", residual=sp.limit(claimed.subs(q, 1), n, 0, "+") + 1))
     rows.append(Exact(name="n+ = L", residual=sp.limit(claimed.subs(n, 1), q, 0, "+") - 1))

@@ -9,11 +9,13 @@ import sympy as sp
 
 from checks import controls
 from checks.claim import Claim, Compared, Evidence, Fitted, WrongTwin
-from checks.claims.gradient import before_cancellation, conditioning
+from checks.claims.gradient import before_cancellation, conditioning, outputs
+from checks.controls import Theory
 from checks.hypotheses import (
     ATTENTION_STARTS,
     DISTINCT,
     EVEN_WIDTH,
+    FAIR,
     GENTLE,
     MLP_STARTS,
     PENALISED,
@@ -27,7 +29,7 @@ from theory import forward as fw
 from theory.coefficients import constants, to_layout
 from theory.flow import flow_end, recursion_end, smooth_horizon
 from theory.integrate import Diverged, integrate, step_size
-from theory.lower import System, system
+from theory.lower import System, system_of
 from theory.setting import PolysemeError, Regime
 
 STATE = ("W_Q_blocks", "W_K_blocks", "alpha", "beta")
@@ -113,7 +115,8 @@ def roundings_of(regime: Regime, reference: Reference) -> float:
 def population_reference(laboratory: Laboratory) -> Reference:
     """The level-B reference of the laboratory's population descent."""
     return laboratory.remembered(
-        "population", lambda: _reference(laboratory.population_regime, laboratory.initial, system("B"), None)
+        "population",
+        lambda: _reference(laboratory.population_regime, laboratory.initial, system_of(laboratory.one), None),
     )
 
 
@@ -136,10 +139,11 @@ def _undecided(
     layout = to_layout(_as_members(trajectory))
     numbers = constants(regime, initial["r"])
     r, n_c, n_d = (np.asarray(numbers[name]) for name in ("r", "n_c", "n_d"))
-    h = np.asarray(system("B").preactivation({**numbers, **layout})["h"])
+    h, f = outputs(regime, initial["r"], layout)
     size = n_c * np.abs(layout["alpha"]) + n_d * np.abs(layout["beta"])  # of each h, before anything cancels
-    f, whole = (r * np.maximum(h, 0.0)).sum(-1), (np.abs(r) * size).sum(-1)
-    shut = (h < -share * size).all(-1)
+    whole = (np.abs(r) * size).sum(-1)
+    # With a ReLU, a prompt whose gates are all shut has f = 0 exactly.
+    shut = (h < -share * size).all(-1) & (regime.model.activation == "relu")
     mass = np.asarray(numbers["p"])[..., 0] * (~shut & (np.abs(f) <= share * whole))
     return mass.sum(axis=(1, 2, 3)).reshape(trajectory["error"].shape)
 
@@ -162,13 +166,14 @@ def _evidence(
     regime: Regime,
     initial: Mapping[str, np.ndarray],
     full: Mapping[str, np.ndarray],
-    right: System,
-    asserted: System,
+    right_theory: Theory,
+    asserted_theory: Theory,
     *,
     counts: np.ndarray | None = None,
     asserted_counts: np.ndarray | None = None,
 ) -> Evidence:
     """The asserted reduced trajectory against the full model's, array by array."""
+    right, asserted = right_theory(regime), asserted_theory(regime)
     try:
         reference = laboratory.remembered(key, lambda: _reference(regime, initial, right, counts))
     except Diverged as divergence:
@@ -208,9 +213,9 @@ def _evidence(
     )
 
 
-def _population(laboratory: Laboratory, asserted: System) -> Evidence:
+def _population(laboratory: Laboratory, asserted: Theory) -> Evidence:
     regime, run = laboratory.population_regime, laboratory.population_run
-    return _evidence(laboratory, "population", regime, laboratory.initial, run, system("B"), asserted)
+    return _evidence(laboratory, "population", regime, laboratory.initial, run, system_of, asserted)
 
 
 POPULATION = Claim(
@@ -219,22 +224,22 @@ POPULATION = Claim(
     formula=r"\hat s^\top W(t)\, \hat t = W^{st}_{B}(t),\quad t = 0, \dots, T",
     section="4",
     hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
-    asserts=lambda: system("B"),
+    asserts=lambda: system_of,
     measure=_population,
     rule=RoundOff(reason=COLLECTED),
     wrong_twin=WrongTwin(
         name="cross blocks dropped",
         statement="level S for generic neurons: W^{ab} and W^{ba} put to zero",
-        asserts=lambda: system("S"),
+        asserts=lambda: controls.level_s,
     ),
     uses=("gradient/level_b_drift_matches_population_autograd", "closure/generic_neurons_reach_level_b"),
     rests_on=("round-off comparison",),
 )
 
 
-def _any_start(laboratory: Laboratory, asserted: System) -> Evidence:
+def _any_start(laboratory: Laboratory, asserted: Theory) -> Evidence:
     regime, start = laboratory.population_regime, laboratory.any_start
-    return _evidence(laboratory, "any start", regime, start, laboratory.any_start_run, system("B"), asserted)
+    return _evidence(laboratory, "any start", regime, start, laboratory.any_start_run, system_of, asserted)
 
 
 ANY_START = Claim(
@@ -244,7 +249,7 @@ ANY_START = Claim(
     formula=r"\hat s^\top W(t)\, \hat t = W^{st}_{B}(t)\quad\text{from any}\quad W_Q^{st}(0),\ W_K^{st}(0)",
     section="4",
     hypotheses=(PURE, DISTINCT, PENALISED, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
-    asserts=lambda: system("B"),
+    asserts=lambda: system_of,
     measure=_any_start,
     rule=RoundOff(reason=COLLECTED),
     wrong_twin=WrongTwin(
@@ -257,9 +262,9 @@ ANY_START = Claim(
 )
 
 
-def _mirrored(laboratory: Laboratory, asserted: System) -> Evidence:
+def _mirrored(laboratory: Laboratory, asserted: Theory) -> Evidence:
     regime, run = laboratory.population_regime, laboratory.mirrored_run
-    return _evidence(laboratory, "mirrored", regime, laboratory.mirrored_initial, run, system("S"), asserted)
+    return _evidence(laboratory, "mirrored", regime, laboratory.mirrored_initial, run, controls.level_s, asserted)
 
 
 MIRRORED = Claim(
@@ -267,8 +272,8 @@ MIRRORED = Claim(
     statement="From mirrored neurons, exact population descent of the full model follows the diagonal level-S recursion.",
     formula=r"W_Q^{bb} \leftarrow (1 - \eta\lambda) W_Q^{bb} - \eta\, n_b^2\, W_K^{bb}\, \Gamma_k",
     section="4",
-    hypotheses=(PURE, DISTINCT, EVEN_WIDTH, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
-    asserts=lambda: system("S"),
+    hypotheses=(PURE, FAIR, DISTINCT, EVEN_WIDTH, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
+    asserts=lambda: controls.level_s,
     measure=_mirrored,
     rule=RoundOff(reason=COLLECTED),
     wrong_twin=WrongTwin(
@@ -282,7 +287,7 @@ MIRRORED = Claim(
 
 
 def _stochastic(laboratory: Laboratory, fed: Callable[[np.ndarray], np.ndarray]) -> Evidence:
-    regime, run, right = laboratory.stochastic_regime, laboratory.stochastic_run, system("B")
+    regime, run, right = laboratory.stochastic_regime, laboratory.stochastic_run, system_of
     counts = run["counts"]
     return _evidence(
         laboratory,

@@ -148,7 +148,10 @@ def test_a_wrong_r(folder):
 
 
 def test_level_b_is_refused_where_it_is_not_the_theory(folder):
-    for key in ("sigma_x", "sigma_y", "p_extra"):
+    Path("extra.toml").write_text(GOOD.replace("L = 3", "L = 3\np_extra = 0.1"))
+    sentence = refusal(folder, "integrate", "extra.toml", "--level", "B", "--out", "out.npz")
+    check(sentence, r"level B is the theory of pure prompts, got \[prompt\] p_extra = 0.1; type p_extra = 0")
+    for key in ("sigma_x", "sigma_y"):
         Path("noisy.toml").write_text(GOOD.replace("L = 3", f"L = 3\n{key} = 0.1"))
         sentence = refusal(folder, "integrate", "noisy.toml", "--out", "out.npz")
         check(sentence, rf"level B is the theory of pure prompts, got \[prompt\] {key} = 0.1; type {key} = 0")
@@ -168,7 +171,7 @@ def test_level_b_is_refused_where_it_is_not_the_theory(folder):
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
-        (("batch = 4", "batch = 'population'\n[ensemble]\ndevice = 'cpu'"), "batch = 'population' needs pure prompts"),
+        (("batch = 4", "batch = 'population'\n[ensemble]\ndevice = 'cpu'"), "batch = 'population' needs prompts without noise"),
         (("batch = 4", "batch = 4\n[ensemble]\ndevice = 'cuda'"), "got device = 'cuda' and torch finds no CUDA device"),
         (("steps = 20", "steps = 900\nschedule = 'constant'\neta = 50.0\nlam = 1.0"), "diverged before step"),
     ],
@@ -185,7 +188,12 @@ def test_options_that_match_nothing(folder):
     check(
         refusal(folder, "verify", "good.toml", "--only", "nothing/*", "--out", "out"), "'nothing/\\*' matches no claim"
     )
-    check(refusal(folder, "derive", "--level", "N"), "got --level N, expected S or B")
+    check(refusal(folder, "derive", "--level", "N"), "got --level N: the level of noisy prompts is not derived yet")
+    check(refusal(folder, "derive", "--level", "Q"), "got --level Q, expected one of S, B, Z; type --level B")
+    check(refusal(folder, "derive", "--loss", "hinge"), "got --loss hinge, expected one of logistic, squared, exponential")
+    check(refusal(folder, "derive", "--activation", "tanh"), "got --activation tanh, expected one of relu, leaky_relu")
+    check(refusal(folder, "derive", "--truncated"), "got --truncated with --level B, which is exact as it is")
+    check(refusal(folder, "integrate", "good.toml", "--level", "S", "--out", "out.npz"), "got --level S, expected B or Z")
     check(refusal(folder, "derive", "--format", "pdf"), "got --format pdf, expected one of latex, text, json")
 
 

@@ -70,6 +70,11 @@ FIXED = {claim.id for claim in CLAIMS if claim.family == "algebra"} - {
     "gradient/any_prompt_matches_autograd",
     "closure/generic_neurons_reach_level_b",
     "closure/mirrored_neurons_stay_in_level_s",
+    "closure/uneven_signs_break_level_s",
+    "closure/exchanging_signs_leaves_the_risk_alone",
+    "closure/full_model_makes_exactly_the_computed_blocks_live",
+    "closure/population_descent_equals_level_z",
+    "closure/diagonal_truncation_is_leading_order_in_extras",
 }
 DICTIONARY = "algebra/drawn_dictionary_has_the_stated_overlaps"
 DRIFT = "gradient/level_b_drift_matches_population_autograd"
@@ -100,6 +105,15 @@ REGIMES: dict[str, tuple[dict[str, dict], set[str]]] = {
     "constant steps": ({"concepts": THREE, "training": CONSTANT}, set()),
     "no penalty": ({"training": {**CONSTANT, "lam": 0.0}}, {COMPLEMENT, ANY_START}),
     "one demonstration": ({"prompt": {"L": 1}}, MIXED_ONLY),
+    "uneven signs": ({"concepts": THREE, "prompt": {"p_plus": 0.3}}, {MIRRORED}),
+    "leaky neurons, squared loss": (
+        {"model": {"activation": "leaky_relu"}, "training": {**CONSTANT, "loss": "squared"}},
+        set(),
+    ),
+    "linear neurons, exponential loss": (
+        {"model": {"activation": "identity"}, "training": {**CONSTANT, "loss": "exponential"}},
+        set(),
+    ),
     "orthogonal features": ({"concepts": {"kappa_x": 0.0, "kappa_y": 0.0}}, set()),
     "odd width": ({"model": {"m": 7}}, {MIRRORED}),
     "population": ({"training": {"batch": "population"}}, set()),

@@ -20,6 +20,7 @@ from theory import forward as fw
 from theory import lower
 from theory.derive import derive
 from theory.lower import Lowered, System, compile_recursion, system
+from theory.setting import Regime
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = ROOT / "regimes" / "minimal.toml"
@@ -76,27 +77,27 @@ WRONG: dict[str, Callable[[], System]] = {
     **{f"sign of {name}": lambda x=x: with_gradient(x, lambda g: -g) for name, x in EQUATIONS.items()},
     "no equation of beta": lambda: with_gradient(EQUATIONS["beta"], lambda _g: sp.S.Zero),
     "no equation of W_K^{bb}": lambda: with_gradient(EQUATIONS["W_K^{bb}"], lambda _g: sp.S.Zero),
-    "1 + ebar^2": controls.compiled(controls.flip_softmax_variance),
+    "1 + ebar^2": lambda: controls.compiled(controls.flip_softmax_variance)()(Regime()),
     "1 + ebar^2 in the source": lambda: with_source(flipped_variance),
     "sign of beta in the source": lambda: with_source(flipped_last_sign),
 }
 
 
 def execute_instead(wrong: System, patch: pytest.MonkeyPatch) -> None:
-    """Every module of the project runs `wrong` where it asks for level B."""
-    original = lower.system
+    """Every module of the project runs `wrong` where it asks for level B of a regime."""
+    original = lower.system_of
 
-    def replaced(level: str = "B") -> System:
-        return wrong if level == "B" else original(level)
+    def replaced(regime: Regime, level: str = "B") -> System:
+        return wrong if level == "B" else original(regime, level)
 
     places = [
         module
         for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in ("theory", "checks") and getattr(module, "system", None) is original
+        if name.partition(".")[0] in ("theory", "checks") and getattr(module, "system_of", None) is original
     ]
     assert {"theory.lower", "theory.integrate", "checks.claims.trajectories"} <= {module.__name__ for module in places}
     for module in places:
-        patch.setattr(module, "system", replaced)
+        patch.setattr(module, "system_of", replaced)
 
 
 def verify_wrongly(name: str, out: Path) -> tuple[int, list[str]]:
@@ -167,7 +168,7 @@ def test_dropping_the_query_sign_or_exchanging_norms_twice_changes_nothing():
 
 
 def test_a_multiplied_pull_of_the_penalty_moves_one_family_alone():
-    wrong = controls.with_shrinkage(fw.W_K["ba"], sp.Integer(2))().recursion
+    wrong = controls.with_shrinkage(fw.W_K["ba"], sp.Integer(2))()(Regime()).recursion
     right = derive("B")
     assert {x.base for x in right.state if wrong.shrinkage[x] != right.shrinkage[x]} == {fw.W_K["ba"]}
     assert wrong.gradient == right.gradient

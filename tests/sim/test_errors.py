@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from sim.initial import check_initial, draw_initial, mirrored
 from sim.plan import _needs, check_fits
+from sim.probe import population_gradient, sequence_of_prompts
 from sim.train import simulate
 from theory.setting import PolysemeError, Regime
 
@@ -52,7 +55,16 @@ def test_initial_states_that_do_not_fit(change, message):
 @pytest.mark.parametrize(
     ("sections", "options", "message"),
     [
-        ({"training": {"batch": "population"}, "prompt": {"p_extra": 0.1}}, {}, "population.*p_extra = 0.1.*type 0"),
+        (
+            {"training": {"batch": "population"}, "prompt": {"p_extra": 0.1, "sigma_y": 0.2}},
+            {},
+            r"'population' needs prompts without noise.*got sigma_x = 0.0, sigma_y = 0.2; type 0 for both",
+        ),
+        (
+            {"training": {"batch": "population"}, "prompt": {"p_extra": 0.1}},
+            {},
+            r"p_extra = 0.1 .* too many prompts, and at most 500,000 were expected; type a smaller .*\(L = 4\)",
+        ),
         ({"training": {"batch": "population"}}, {"keep_counts": True}, "got batch = 'population'; type a number"),
         ({"prompt": {"sigma_x": 0.1}}, {"keep_counts": True}, "pure prompts only, and got.*sigma_x = 0.1.*; type 0"),
     ],
@@ -109,6 +121,45 @@ def test_runs_that_do_not_fit_say_which_key_to_change(sections, key):
         check_fits(Regime().replace(**sections))
     assert key in str(caught.value)
     assert "available" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"prompt": {"L": 10**12}},
+        {"prompt": {"L": 10**5}, "concepts": {"K1": 3, "d_x": 8}},
+        {"concepts": {"K1": 10**11, "d_x": 10**12, "d_y": 10**12}},
+        {"concepts": {"K2": 10**11, "d_x": 10**12}},
+    ],
+)
+def test_an_enumeration_that_no_memory_holds_is_refused_at_once(sections):
+    # The number of prompts itself would have up to 10^11 digits.
+    regime = Regime().replace(training={"batch": "population"}, **sections)
+    with_extras = regime.replace(prompt={"p_extra": 0.1})
+    with pytest.raises(PolysemeError, match=r"too many prompts, and at most 500,000 were expected; type a smaller"):
+        check_fits(with_extras)
+
+
+def test_an_enumeration_larger_than_memory_names_what_makes_its_number(monkeypatch):
+    regime = Regime().replace(prompt={"p_extra": 0.1, "L": 3}, training={"batch": "population"})
+    check_fits(regime)
+    memory = namedtuple("memory", "available")(2**20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(PolysemeError, match=r"for the prompts of a step, .*; type a smaller value of L in \[prompt\]"):
+        check_fits(regime)
+
+
+def test_gradients_of_populations_too_large_for_memory_are_refused():
+    regime = Regime()
+    state = draw_initial(regime)
+    with pytest.raises(PolysemeError, match=r"needs about .* of memory"):
+        population_gradient(regime.replace(prompt={"L": 10**6}), state)
+
+
+def test_a_sequence_of_prompts_needs_minibatches():
+    regime = Regime().replace(training={"batch": "population"})
+    with pytest.raises(PolysemeError, match="drawn only in minibatches, and got batch = 'population'; type a number"):
+        sequence_of_prompts(regime, draw_initial(regime), steps=1)
 
 
 def test_counts_are_part_of_the_estimate_and_the_initial_state_is_checked_alone():

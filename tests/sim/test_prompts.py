@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import torch
 from scipy import stats
 
 from sim.draws import PromptStream
+from sim.enumeration import enumerate_prompts
 from sim.initial import draw_initial
 from sim.probe import sample_prompts
-from sim.prompts import Dictionaries, enumerate_pure
+from sim.prompts import Dictionaries
 from sim.streams import Purpose
 from theory.setting import PolysemeError
 
@@ -23,7 +26,7 @@ SMALLEST_P = 1e-6
 
 def enumerated(regime):
     dictionaries = Dictionaries.of(draw_initial(regime), device=torch.device("cpu"), dtype=torch.float64)
-    return enumerate_pure(regime, dictionaries)
+    return enumerate_prompts(regime, dictionaries)
 
 
 def assert_frequency(hits, probability):
@@ -33,27 +36,34 @@ def assert_frequency(hits, probability):
     assert abs(hits.mean() - probability) <= SIGMAS * error
 
 
+def sign_patterns(law, L, plus):
+    """The law of section 1 in words: {(e, signs of the demonstrations): probability}, as fractions."""
+    of_sign, found = {1: Fraction(plus), -1: 1 - Fraction(plus)}, {}
+    for e in (1, -1):
+        patterns = list(itertools.product((1, -1), repeat=L))
+        weights = [math.prod(of_sign[s] for s in p) * (law == "iid" or e in p) for p in patterns]
+        found |= {(e, p): of_sign[e] * w / sum(weights) for p, w in zip(patterns, weights, strict=True) if w}
+    return found
+
+
 @pytest.mark.parametrize("law", ["match", "iid"])
-@pytest.mark.parametrize("seed", range(4))
-def test_enumeration_is_all_sign_patterns_gathered(seed, law, random_regime):
-    regime = random_regime(seed, prompt={"law": law})
+@pytest.mark.parametrize(("seed", "plus"), [(0, 0.5), (1, 0.5), (2, 0.5), (3, 0.5), (2, 0.3), (3, 0.9)])
+def test_enumeration_is_all_sign_patterns_gathered(seed, plus, law, random_regime):
+    regime = random_regime(seed, prompt={"law": law, "p_plus": plus})
     K1, L = regime.concepts.K1, regime.prompt.L
     expected = {}
-    for k, e, *signs in itertools.product(range(K1), (1, -1), *[(1, -1)] * L):
-        excluded = law == "match" and e not in signs
-        weight = 0.0 if excluded else regime.concepts.probabilities[k]
+    for k, ((e, signs), weight) in itertools.product(range(K1), sign_patterns(law, L, plus).items()):
         key = (k, e, signs.count(1))
-        expected[key] = expected.get(key, 0.0) + weight
-    total = math.fsum(expected.values())
+        expected[key] = expected.get(key, 0) + Fraction(regime.concepts.probabilities[k]) * weight
     prompts = enumerated(regime)
     got = {}
     for b in range(prompts.e.shape[1]):
         n = int((prompts.signs[0, b] > 0).sum())
         got[int(prompts.concept[0, b]), int(prompts.e[0, b]), n] = float(prompts.probability[0, b])
     assert len(got) == prompts.e.shape[1]  # no outcome twice
-    assert got.keys() == {key for key, weight in expected.items() if weight}
+    assert got.keys() == expected.keys()
     for key, probability in got.items():
-        assert probability == pytest.approx(expected[key] / total, rel=1e-13)
+        assert probability == pytest.approx(float(expected[key]), rel=1e-15)  # three roundings, of 1e-16 each
 
 
 def test_enumerated_vectors_are_the_dictionary_columns(random_regime):
@@ -67,10 +77,26 @@ def test_enumerated_vectors_are_the_dictionary_columns(random_regime):
             np.testing.assert_array_equal(prompts.y[0, b, j], state["Q"][:, 2 * k + int(sign < 0)])
 
 
+@pytest.mark.parametrize("plus", [0.5, 0.3, 1e-3])
 @pytest.mark.parametrize("law", ["match", "iid"])
-def test_enumeration_is_stable_for_long_prompts(law, random_regime):
-    regime = random_regime(1, prompt={"law": law, "L": 1100}, concepts={"K1": 1, "weights": [1.0]})
-    assert enumerated(regime).probability.sum().item() == pytest.approx(1, abs=1e-12)
+def test_enumeration_is_stable_for_long_prompts(law, plus, random_regime):
+    regime = random_regime(1, prompt={"law": law, "L": 1100, "p_plus": plus}, concepts={"K1": 1, "weights": [1.0]})
+    prompts = enumerated(regime)
+    assert prompts.probability.sum().item() == pytest.approx(1, abs=1e-12)
+    if law == "iid":
+        positive = (prompts.signs[0] > 0).sum(-1).double()
+        mean = (prompts.probability[0] * positive).sum().item()
+        assert mean == pytest.approx(1100 * plus, rel=1e-12)
+
+
+def test_a_sign_that_nearly_never_occurs_is_drawn_and_enumerated_without_a_warning(random_regime):
+    for plus in (1e-300, 1 - 2**-53):
+        regime = random_regime(1, prompt={"p_plus": plus, "L": 3})
+        draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=100).draw(1)
+        common = 1 if plus > 0.5 else -1
+        assert (draws.e == common).all()
+        assert (draws.signs == common).all()
+        assert enumerated(regime).probability.sum().item() == pytest.approx(1, abs=1e-15)
 
 
 def test_enumeration_refuses_prompts_that_are_not_pure(random_regime):
@@ -97,6 +123,21 @@ def test_match_law_is_rejection(L, random_regime):
     assert stats.chisquare(table[0]).pvalue > SMALLEST_P  # given a match, all 2^L - 1 patterns are equally likely
 
 
+@pytest.mark.parametrize("law", ["match", "iid"])
+@pytest.mark.parametrize("plus", [0.5, 0.3, 0.85])
+@pytest.mark.parametrize("L", [1, 2, 4])
+def test_signs_follow_their_exact_law(L, plus, law, random_regime):
+    count = 40_000
+    regime = random_regime(2, prompt={"law": law, "L": L, "p_plus": plus})
+    draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=count).draw(1)
+    exact = sign_patterns(law, L, plus)
+    seen = Counter(zip(draws.e[0, 0].tolist(), map(tuple, draws.signs[0, 0].tolist()), strict=True))
+    assert seen.keys() <= exact.keys()
+    expected = np.array([count * float(weight) for weight in exact.values()])
+    assert expected.min() > 1  # chi-square is accurate when few cells expect below 5 and none below 1
+    assert stats.chisquare([seen[key] for key in exact], expected).pvalue > SMALLEST_P
+
+
 def test_signs_are_symmetric_and_independent_of_the_query_sign_under_iid(random_regime):
     regime = random_regime(2, prompt={"law": "iid", "L": 3})
     draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=40_000).draw(1)
@@ -113,10 +154,11 @@ def test_concepts_have_their_weights_and_weight_zero_never_occurs(random_regime)
     assert_frequency(draws.e > 0, 0.5)
 
 
-def test_extra_features_follow_p_extra_and_labels_carry_the_same_concepts(random_regime):
+@pytest.mark.parametrize("plus", [0.5, 0.2])
+def test_extra_features_follow_p_extra_and_labels_carry_the_same_concepts(plus, random_regime):
     p, count = 0.3, 4000
     sizes = {"K1": 3, "K2": 2, "d_x": 9, "d_y": 7, "weights": [0.2, 0.3, 0.5]}
-    regime = random_regime(1, concepts=sizes, prompt={"p_extra": p, "L": 3})
+    regime = random_regime(1, concepts=sizes, prompt={"p_extra": p, "L": 3, "p_plus": plus})
     state = draw_initial(regime)
     sample = sample_prompts(regime, state, count=count)
     read = lambda vectors, matrix: vectors @ np.linalg.pinv(matrix).T  # noqa: E731  (coefficients of x = M z)
@@ -136,8 +178,8 @@ def test_extra_features_follow_p_extra_and_labels_carry_the_same_concepts(random
     for word in range(4):  # the query, word 3, has extras of its own
         for shift in (1, 2):
             other = pairs[rows, word, (own + shift) % 3]
-            assert_frequency(other[:, 0], p / 2)
-            assert_frequency(other[:, 1], p / 2)
+            assert_frequency(other[:, 0], p * plus)
+            assert_frequency(other[:, 1], p * (1 - plus))
         for feature in (6, 7):
             assert_frequency(z[:, word, feature], p)
     # Words are independent: the event in the query and in a demonstration.

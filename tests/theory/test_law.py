@@ -14,23 +14,29 @@ LAWS = ("match", "iid")
 FEW_EPS = 1e-13
 
 
-def enumerated(L, law, sign, n_plus):
-    """P(n+ | e) by listing all 2^L sequences."""
+PLUS = (Fraction(1, 2), Fraction(1, 4), Fraction(7, 8))
+
+
+def enumerated(L, law, sign, n_plus, plus):
+    """P(n+ | e) by listing all 2^L sequences with their weights."""
     allowed = [signs for signs in product((1, -1), repeat=L) if law == "iid" or sign in signs]
-    return Fraction(sum(signs.count(1) == n_plus for signs in allowed), len(allowed))
+    weight = {signs: plus ** signs.count(1) * (1 - plus) ** signs.count(-1) for signs in allowed}
+    return sum((weight[signs] for signs in allowed if signs.count(1) == n_plus), Fraction(0)) / sum(weight.values())
 
 
 @pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("plus", PLUS)
 @pytest.mark.parametrize("L", [1, 2, 3, 5, 8, 12])
-def test_counts_have_the_probability_of_their_sequences(law, L):
+def test_counts_have_the_probability_of_their_sequences(law, plus, L):
     weights = [0.2, 0.5, 0.3]
-    table = prompt_probabilities(Regime().replace(concepts={"K1": 3, "weights": weights}, prompt={"L": L, "law": law}))
+    prompt = {"L": L, "law": law, "p_plus": float(plus)}
+    table = prompt_probabilities(Regime().replace(concepts={"K1": 3, "weights": weights}, prompt=prompt))
     assert table.shape == (3, 2, L + 1)
     for (j, sign), n_plus in product(enumerate((1, -1)), range(L + 1)):
-        exact = exact_count_probability(L, law, sign, n_plus)
-        assert exact == enumerated(L, law, sign, n_plus)
+        exact = exact_count_probability(L, law, sign, n_plus, plus)
+        assert exact == enumerated(L, law, sign, n_plus, plus)
         for concept, weight in enumerate(weights):
-            expected = weight * float(exact) / 2
+            expected = weight * float(exact * (plus if sign == 1 else 1 - plus))
             assert table[concept, j, n_plus] == pytest.approx(expected, rel=FEW_EPS, abs=0)
 
 
