@@ -10,5 +10,6 @@ verify      a whole verification: figures, records, report
 plots, margins, style, report, files   what is written
 initial_state   reading and checking initial states
 cli         the command line
+terminal    errors as sentences, and progress bars
 readme      the generated parts of the README
 """

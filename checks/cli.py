@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from checks.terminal import plain_errors, progress_bar
 from theory.setting import PolysemeError, Regime, load_regime
 
 app = typer.Typer(
@@ -62,44 +63,6 @@ def main() -> None:
         os.environ.setdefault(variable, "1")
     os.environ.setdefault("SYMPY_GROUND_TYPES", "python")
     app()
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Bad input becomes one sentence and exit status 2; Ctrl-C becomes status 130, with nothing half-written."""
-    try:
-        yield
-    except PolysemeError as error:
-        typer.echo(f"polyseme: {error}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("polyseme: interrupted; no file was left half-written", err=True)
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def progress_bar(description: str) -> Iterator[Any]:
-    """A callback (done, total) that draws a bar with steps/s and time left on a terminal's standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class StepsPerSecond(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} steps/s" if speed else "")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        StepsPerSecond(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @app.command()
@@ -160,6 +123,11 @@ def _start(regime: Regime, initial: Path | None) -> dict[str, Any]:
     from sim.initial import draw_initial
 
     return draw_initial(regime)
+
+
+def _one_member(regime: Regime, initial: Path | None) -> dict[str, Any]:
+    """A start without an ensemble axis: of the file, or the first member drawn."""
+    return _start(regime.replace(ensemble={"seeds": 1}), initial)
 
 
 @app.command()
@@ -232,6 +200,89 @@ def simulate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None)
         with progress_bar("train the full model") as progress:
             trajectory = run(regime, state, progress=progress)
         save_npz(out, trajectory)
+
+
+@app.command()
+def flow(
+    regime_file: RegimeFile,
+    out: OutFile,
+    initial: InitialFile = None,
+    tolerance: Annotated[float, typer.Option(help="Relative and absolute error of the coefficients.")] = 1e-9,
+) -> None:
+    """Solve the gradient flow of level B across its gate events, at the times tau = sum of eta_t of the recorded steps.
+
+    Writes the coefficients under the names of `integrate`, `time`, and the events: event_time, event_kind, and event_gate,
+    the numbers (from 0) of concept, sign (0: both), count n+ and neuron.
+
+    Example: polyseme flow regimes/minimal.toml --out flow.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        import numpy as np
+
+        from checks.files import require_writable, save_npz
+        from theory.coefficients import require_level_b
+        from theory.gate_flow import flow as run
+        from theory.gate_flow import schedule_times
+
+        if not 1e-12 <= tolerance < 1:
+            raise PolysemeError(
+                f"got --tolerance {tolerance:g}, expected a number from 1e-12 to 1; type --tolerance 1e-9"
+            )
+        require_writable(out)
+        state = _one_member(regime, initial)
+        require_level_b(regime, state, source=str(initial or regime_file))
+        times = schedule_times(regime)
+        with progress_bar("solve the flow, per mille of its time") as progress:
+            solved = run(regime, state, tau=float(times[-1]), tolerance=tolerance, progress=progress)
+        events = {
+            "event_time": np.array([event.time for event in solved.events]),
+            "event_kind": np.array([event.kind for event in solved.events], dtype=str),
+            "event_gate": np.array([tuple(event.group) for event in solved.events], dtype=int).reshape(-1, 4),
+        }
+        save_npz(out, {"step": np.asarray(regime.training.record_steps()), "time": times, **solved(times), **events})
+        typer.echo(f"{len(solved.events)} gate events up to tau = {times[-1]:g}")
+
+
+@app.command()
+def certify(
+    regime_file: RegimeFile,
+    out: OutFile,
+    initial: InitialFile = None,
+    steps: Annotated[int, typer.Option(help="How many steps to certify, at most those of the regime.")] = 200,
+    bits: Annotated[int, typer.Option(help="Precision of the balls, in bits.")] = 256,
+) -> None:
+    """Enclose the level-B recursion in balls, and prove how far the float64 trajectory is from it.
+
+    Writes midpoints under the names of `integrate`, radii as NAME_radius, and the proven error of the float64 path as
+    NAME_error. Exit status 3 if a gate could not be decided before the last step.
+
+    Example: polyseme certify regimes/minimal.toml --steps 200 --out certificate.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import require_writable, save_npz
+        from theory.certified import certify as run
+        from theory.integrate import integrate as integrate_b
+
+        if steps < 1:
+            raise PolysemeError(f"got --steps {steps}, expected a whole number of at least 1; type --steps 200")
+        require_writable(out)
+        state = _one_member(regime, initial)
+        steps = min(steps, regime.training.steps)
+        short = regime.replace(training={"steps": steps})
+        with progress_bar("certify level B") as progress:
+            certificate = run(short, state, steps=steps, bits=bits, progress=progress)
+        errors = certificate.error_bar(integrate_b(short, state))
+        arrays = {"step": certificate.records, **certificate.midpoint}
+        arrays |= {f"{name}_radius": array for name, array in certificate.radius.items()}
+        arrays |= {f"{name}_error": array for name, array in errors.items() if name != "step"}
+        save_npz(out, arrays)
+        typer.echo(str(certificate))
+        for name in ("W_Q_blocks", "W_K_blocks", "alpha", "beta"):
+            typer.echo(f"  {name:<10} float64 is within {errors[name].max():.2g} of the exact recursion")
+    if certificate.steps < certificate.asked:
+        raise typer.Exit(3)
 
 
 @app.command()

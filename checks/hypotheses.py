@@ -59,6 +59,18 @@ FAIR = Hypothesis(
     got=lambda regime: f"p_plus = {regime.prompt.p_plus:g}",
 )
 
+TAME_LOSS = Hypothesis(
+    name="gradients of single prompts have a spread that sampling can resolve: loss logistic or squared",
+    holds=lambda regime: regime.training.loss != "exponential",
+    got=lambda regime: f"loss = {regime.training.loss}",
+)
+
+KINKED = Hypothesis(
+    name="neurons have gates: activation relu or leaky_relu",
+    holds=lambda regime: regime.model.activation != "identity",
+    got=lambda regime: f"activation = {regime.model.activation}",
+)
+
 EVEN_WIDTH = Hypothesis(
     name="neurons can be paired: m even",
     holds=lambda regime: regime.model.m % 2 == 0,

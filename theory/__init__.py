@@ -1,17 +1,20 @@
 """The mathematics: no torch, no randomness, no files.
 
 setting       the Regime: every hypothesis, validated; the one thing shared with `sim`
-functions     loss, ReLU and gate as SymPy functions
-forward       the forward pass of a pure prompt, written once
-derive        risk, gradients and the recursion, by differentiation
-closure       which blocks live
-idempotents   orthogonal idempotents and Peirce blocks, exact
-law           probabilities of prompts, in counts
+functions     losses, activations, gate and the attention mean as SymPy functions; `elementwise` their NumPy forms
+peirce        the Peirce calculus: operators as blocks E_st over named idempotents, for every number of concepts
+idempotents   the same idempotents of concrete vectors, exact
+closure       which blocks live, each with its reason; the levels by their hypotheses
+forward       the forward pass of a pure prompt, written once; `span` that of any noise-free prompt
+derivative    differentiation under symbolic sums
+derive        closure, risk, gradients and the recursion of a level
+law           probabilities of prompts, in counts; `tail` on a window of counts, `enumeration` of numbered prompts
 coefficients  full weights to coefficients and back to arrays
-lower         the one boundary from symbols to NumPy
-integrate     the discrete and the stochastic recursion
-flow          the gradient flow
-show          LaTeX, text and JSON of the executed objects
+lower         from symbols to NumPy code; `named` evaluates what has too many letters for it; `fast` the cheaper form
+integrate     the discrete and the stochastic recursion; `span_run` those of level Z
+gate_flow     the gradient flow across gate events; `flow` the recursion beside it
+certified     the recursion in balls, with a proven error bar; `numbers` runs the lowered source over other numbers
+show          LaTeX, text and JSON of the executed objects, by article, document, notation, printing, prose and stages
 prompt_gradients  the gradients of section 3 as stated, for any prompt
 slow          the exact, dense twin
 """

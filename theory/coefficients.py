@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from theory.forward import BLOCK_ENTRIES
-from theory.law import prompt_probabilities
 from theory.setting import PolysemeError, Regime
+from theory.tail import Window, window_probabilities
 
 Arrays = dict[str, Float[np.ndarray, "..."]]
 
@@ -101,9 +101,15 @@ def from_layout(state: Mapping[str, Float[np.ndarray, "..."]]) -> Arrays:
     return arrays
 
 
-def constants(regime: Regime, r: Float[np.ndarray, " m"]) -> dict[str, Float[np.ndarray, "..."] | float]:
-    """The numbers that the lowered functions need besides the state: norms, lambda, r, e, n+, L and p[k, e, n+]."""
+def constants(
+    regime: Regime, r: Float[np.ndarray, " m"], *, within: Window | None = None
+) -> dict[str, Float[np.ndarray, "..."] | float]:
+    """The numbers that the lowered functions need besides the state: norms, lambda, r, e, n+, L and p[k, e, n+].
+
+    All counts n+ = 0, ..., L, or those of a window alone.
+    """
     concepts, L = regime.concepts, regime.prompt.L
+    within = within or Window(first=0, last=L, left_out=0.0)
     return {
         "n_a": float(np.sqrt((1 + concepts.kappa_x) / 2)),
         "n_b": float(np.sqrt((1 - concepts.kappa_x) / 2)),
@@ -112,7 +118,7 @@ def constants(regime: Regime, r: Float[np.ndarray, " m"]) -> dict[str, Float[np.
         "lam": regime.training.lam,
         "r": np.asarray(r, dtype=np.float64)[None, None, None, None, :],
         "e": np.array([1.0, -1.0])[None, None, :, None, None],
-        "n_plus": np.arange(L + 1.0)[None, None, None, :, None],
+        "n_plus": within.counts[None, None, None, :, None],
         "L": float(L),
-        "p": prompt_probabilities(regime)[None, :, :, :, None],
+        "p": window_probabilities(regime, within)[None, :, :, :, None],
     }

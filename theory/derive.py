@@ -63,7 +63,6 @@ class Recursion:
         return decay - fw.eta * (self.gradient[coefficient] if gradient is None else gradient)
 
 
-@cache
 def derive(
     level: Level = "B", *, loss: str = "logistic", activation: str = "relu", truncated: bool = False
 ) -> Recursion:
@@ -71,7 +70,13 @@ def derive(
 
     The closure says which blocks live. If they stay within the concepts, the state is their entries and prompts are
     counted; else it is all of span M and prompts are numbered. `truncated` keeps the diagonal of the latter alone.
+    Each is derived once per process.
     """
+    return _derived(level, loss, activation, truncated)
+
+
+@cache
+def _derived(level: Level, loss: str, activation: str, truncated: bool) -> Recursion:
     living = closure(LEVELS[level])
     if not living.across:
         if truncated:

@@ -12,8 +12,10 @@ import psutil
 from jaxtyping import Float, Int
 
 from theory.coefficients import Arrays, constants, from_layout, project, to_layout
-from theory.lower import GRADIENT, Lowered, System, system_of
+from theory.fast import system_for
+from theory.lower import GRADIENT, Lowered, System
 from theory.setting import PolysemeError, Regime
+from theory.tail import window
 
 # Numbers per temporary array: 0.5 MiB of float64. Measured at K1 = 10, m = 500, L = 10,000: 0.30 s a step, against
 # 0.66 s at 2**14 (overhead) and 1.04 s at 2**17 and above (out of the second-level cache, and fresh pages each time).
@@ -39,14 +41,17 @@ def _pieces(size: int, step: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, size, step))
 
 
-def _blocks(shape: tuple[int, int, int, int]) -> Iterator[tuple[slice, slice, slice]]:
-    """Slices over (member, concept, count) whose arrays, 2 signs and m neurons wide, hold about BLOCK numbers."""
+def _blocks(shape: tuple[int, int, int, int], *, whole: bool = False) -> Iterator[tuple[slice, slice, slice]]:
+    """Slices over (member, concept, count) whose arrays, 2 signs and m neurons wide, hold about BLOCK numbers.
+
+    `whole` keeps all counts in each slice.
+    """
     members, concepts, counts, neurons = shape
 
     room = BLOCK // (2 * neurons)
     for member in _pieces(members, room // (concepts * counts)):
         for concept in _pieces(concepts, room // counts):
-            for count in _pieces(counts, room):
+            for count in _pieces(counts, counts if whole else room):
                 yield member, concept, count
 
 
@@ -73,9 +78,10 @@ def evaluate(
     """
     arguments = {**numbers, **state}
     members, concepts, _, _, neurons = state["alpha"].shape
-    shape = (members, concepts, int(numbers["L"]) + 1, neurons)
+    counts = np.shape(numbers["n_plus"])[3]
     results: Arrays = {}
-    for where in _blocks(shape):
+    # The cheaper evaluation has no array over prompts and neurons, and needs the counts of a concept together.
+    for where in _blocks((members, concepts, counts, 1 if lowered.whole else neurons), whole=lowered.whole):
         values = lowered({name: _cut(arguments[name], where) for name in lowered.names})
         for name, value in values.items():
             part = np.asarray(value, dtype=np.float64)
@@ -112,12 +118,14 @@ def integrate(
     prompts (k, e, n+) in each minibatch. `compiled` replaces the derived recursion, for wrong twins.
     PolysemeError if the run would not fit in memory, and its kind Diverged if it diverges.
     """
-    compiled = compiled or system_of(regime)
     ensemble = initial["W_Q"].ndim == 3
     state = to_layout(project(initial, regime.concepts.K1))
     _require_memory(regime, state)
     records = regime.training.record_steps()
-    numbers = constants(regime, initial["r"])
+    # A window leaves out less than any rounding; minibatches are counted on all counts.
+    within = window(regime) if counts is None else None
+    numbers = constants(regime, initial["r"], within=within)
+    compiled = compiled or system_for(regime, np.shape(numbers["n_plus"])[3])
     if counts is not None:
         counts = counts if ensemble else counts[None]
         concepts, L = regime.concepts.K1, regime.prompt.L
@@ -185,7 +193,7 @@ def _require_memory(regime: Regime, state: Arrays) -> None:
         f"a smaller L in [prompt] (got L = {regime.prompt.L}), or a smaller K1": 8
         * 16
         * regime.concepts.K1
-        * (regime.prompt.L + 1),
+        * len(window(regime).counts),
     }
     free, needed = psutil.virtual_memory().available, sum(needs.values())
     if needed > free:

@@ -9,9 +9,9 @@ from math import comb
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom
 
 from theory.setting import Regime
+from theory.tail import Window, window_probabilities
 
 
 def prompt_probabilities(regime: Regime) -> Float[np.ndarray, "K1 2 counts"]:
@@ -19,14 +19,7 @@ def prompt_probabilities(regime: Regime) -> Float[np.ndarray, "K1 2 counts"]:
 
     Shape (K1, 2, L + 1). Binomial weights come from scipy, whose mass function stays accurate for large L.
     """
-    L, plus = regime.prompt.L, regime.prompt.p_plus
-    weights = binom.pmf(np.arange(L + 1), L, plus)
-    given_sign = np.stack([weights, weights])
-    if regime.prompt.law == "match":
-        given_sign[0, 0] = given_sign[1, L] = 0.0  # no demonstration shares the query's sign
-        given_sign /= -np.expm1(L * np.log1p(-np.array([[plus], [1 - plus]])))  # 1 - P(no match | e)
-    of_sign = np.array([plus, 1 - plus])[:, None]
-    return np.asarray(regime.concepts.probabilities)[:, None, None] * of_sign * given_sign
+    return window_probabilities(regime, Window(first=0, last=regime.prompt.L, left_out=0.0))
 
 
 def exact_count_probability(L: int, law: str, sign: int, n_plus: int, plus: Fraction = Fraction(1, 2)) -> Fraction:

@@ -69,11 +69,11 @@ class Contraction(sp.Function):
     """
 
 
-def _axes_of(expression: sp.Basic, table: Mapping[sp.Symbol, frozenset[sp.Symbol]]) -> frozenset[sp.Symbol]:
+def axes_of(expression: sp.Basic, table: Mapping[sp.Symbol, frozenset[sp.Symbol]]) -> frozenset[sp.Symbol]:
     """The letters along whose axes an array expression varies, given those of its names."""
     if isinstance(expression, sp.Symbol):
         return table.get(expression, frozenset())
-    letters = frozenset[sp.Symbol]().union(*(_axes_of(argument, table) for argument in expression.args))
+    letters = frozenset[sp.Symbol]().union(*(axes_of(argument, table) for argument in expression.args))
     return letters - frozenset(expression.args[2:]) if isinstance(expression, Contraction) else letters
 
 
@@ -111,7 +111,7 @@ def _contraction(body: sp.Expr, letter: sp.Symbol, table: Axes) -> sp.Expr:
         full, weight, *bound = inner[0].args
         factors += [*sp.Mul.make_args(full), *sp.Mul.make_args(weight)]
         letters |= set(bound)
-    axes = {x: _axes_of(x, table) for x in factors}
+    axes = {x: axes_of(x, table) for x in factors}
     missing = letters.difference(*axes.values())
     factors += [SIZES[x] for x in missing]
     both = [x for x in factors if I_AXIS in axes.get(x, ()) and axes[x] & {E_AXIS, N_AXIS}]
@@ -132,14 +132,14 @@ class _ArrayPrinter(NumPyPrinter):
         """SymPy's cse, remembering along which axes each named subexpression varies."""
         named, reduced = sp.cse(list(expressions))
         for symbol, expression in named:
-            self.axes[symbol] = _axes_of(expression, self.axes)
+            self.axes[symbol] = axes_of(expression, self.axes)
         return named, reduced
 
     def _grouped(self, factors: Iterable[sp.Expr]) -> list[str]:
         """Factors gathered by their axes, smallest first: few passes over full-size arrays."""
         groups: dict[frozenset[sp.Symbol], list[sp.Expr]] = {}
         for factor in factors:
-            groups.setdefault(_axes_of(factor, self.axes), []).append(factor)
+            groups.setdefault(axes_of(factor, self.axes), []).append(factor)
         ordered = sorted(groups.items(), key=lambda item: (len(item[0]), str(sorted(map(str, item[0])))))
         printed = (
             ["*".join(self.parenthesize(x, PRECEDENCE["Mul"]) for x in group), len(group)] for _, group in ordered
@@ -147,7 +147,7 @@ class _ArrayPrinter(NumPyPrinter):
         return [f"({text})" if size > 1 else text for text, size in printed]
 
     def _print_Mul(self, expr: sp.Mul) -> str:
-        if len({_axes_of(factor, self.axes) for factor in expr.args}) < 2:
+        if len({axes_of(factor, self.axes) for factor in expr.args}) < 2:
             return super()._print_Mul(expr)
         sign = "-" if expr.args[0] == -1 else ""
         return sign + "*".join(self._grouped(x for x in expr.args if x != -1))
@@ -203,6 +203,7 @@ class Lowered:
     names: tuple[str, ...]
     outputs: tuple[str, ...]
     function: Callable[..., list[Array]]
+    whole: bool = False  # whether all counts of a concept have to be given at once
 
     @property
     def source(self) -> str:
@@ -215,14 +216,19 @@ class Lowered:
         return dict(zip(self.outputs, values, strict=True))
 
 
-def lower(expressions: Mapping[str, sp.Expr], *, runtime: Runtime = FLOAT64) -> Lowered:
+Rewrite = Callable[[sp.Expr, Axes], sp.Expr]
+
+
+def lower(expressions: Mapping[str, sp.Expr], *, runtime: Runtime = FLOAT64, rewrite: Rewrite | None = None) -> Lowered:
     """Compile named SymPy expressions over (k, e, n+, i) to one NumPy function with shared subexpressions.
 
     `runtime` gives the functions that the generated source calls; the same source with another runtime computes with
-    other numbers, such as balls, in arrays of objects.
+    other numbers, such as balls, in arrays of objects. `rewrite` is a pass over the array expressions, given their axes.
     """
     axes = _axes_of_arrays(expressions.values())
     bodies = [_as_array_expression(expression, axes) for expression in expressions.values()]
+    if rewrite is not None:
+        bodies = [rewrite(body, axes) for body in bodies]
     symbols = sorted(set().union(*(body.free_symbols for body in bodies)) - {K_AXIS, I_AXIS}, key=str)
     printer = _ArrayPrinter(axes)
     function = sp.lambdify(
@@ -247,7 +253,7 @@ class System:
     preactivation: Lowered
 
 
-def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64) -> System:
+def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64, rewrite: Rewrite | None = None) -> System:
     """Lower every part of a recursion."""
 
     def by_name(part: Mapping[sp.Indexed, sp.Expr]) -> dict[str, sp.Expr]:
@@ -258,16 +264,20 @@ def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64) -> Sy
 
     return System(
         recursion=recursion,
-        gradient=lower(by_name(recursion.gradient), runtime=runtime),
+        gradient=lower(by_name(recursion.gradient), runtime=runtime, rewrite=rewrite),
         update=lower(by_name({x: recursion.update(x, given(x)) for x in recursion.state}), runtime=runtime),
-        observables=lower(recursion.observables, runtime=runtime),
+        observables=lower(recursion.observables, runtime=runtime, rewrite=rewrite),
         preactivation=lower({"h": recursion.counted.h}, runtime=runtime),
     )
 
 
-@cache
 def system(level: Level = "B", *, loss: str = "logistic", activation: str = "relu") -> System:
     """The compiled recursion of a level (section 4); derived and compiled once per process."""
+    return _compiled(level, loss, activation)
+
+
+@cache
+def _compiled(level: Level, loss: str, activation: str) -> System:
     return compile_recursion(derive(level, loss=loss, activation=activation))
 
 

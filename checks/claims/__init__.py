@@ -1,7 +1,7 @@
 """The registry: every claim, in the order of the argument. Adding a claim is one line in its family's file."""
 
 from checks.claim import Claim
-from checks.claims import algebra, closure, complement, gradient, levels, sampling, softmax, trajectories
+from checks.claims import algebra, closure, complement, forms, gradient, levels, sampling, softmax, trajectories
 
 CLAIMS: tuple[Claim, ...] = (
     *algebra.CLAIMS,
@@ -12,4 +12,5 @@ CLAIMS: tuple[Claim, ...] = (
     *levels.CLAIMS,
     *trajectories.CLAIMS,
     *complement.CLAIMS,
+    *forms.CLAIMS,
 )

@@ -8,7 +8,7 @@ from checks import controls
 from checks.claim import Claim, Estimated, Evidence, WrongTwin
 from checks.claims.gradient import drift
 from checks.controls import Theory
-from checks.hypotheses import DISTINCT, FEW_DEMONSTRATIONS, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
+from checks.hypotheses import DISTINCT, FEW_DEMONSTRATIONS, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS, TAME_LOSS
 from checks.laboratory import Laboratory
 from checks.rules import Equivalence
 from theory.law import prompt_probabilities
@@ -123,7 +123,7 @@ MONTE_CARLO = Claim(
     "level-B drift.",
     formula=r"\mathbb E\, \hat s^\top (\nabla_W \hat R_{\mathrm{batch}})\, \hat t = \partial_{W^{st}} R_B",
     section="4",
-    hypotheses=(PURE, DISTINCT, SEVERAL_DEMONSTRATIONS, MLP_STARTS),
+    hypotheses=(PURE, DISTINCT, SEVERAL_DEMONSTRATIONS, MLP_STARTS, TAME_LOSS),
     asserts=lambda: system_of,
     measure=_monte_carlo,
     rule=Equivalence(

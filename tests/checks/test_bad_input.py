@@ -171,7 +171,10 @@ def test_level_b_is_refused_where_it_is_not_the_theory(folder):
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
-        (("batch = 4", "batch = 'population'\n[ensemble]\ndevice = 'cpu'"), "batch = 'population' needs prompts without noise"),
+        (
+            ("batch = 4", "batch = 'population'\n[ensemble]\ndevice = 'cpu'"),
+            "batch = 'population' needs prompts without noise",
+        ),
         (("batch = 4", "batch = 4\n[ensemble]\ndevice = 'cuda'"), "got device = 'cuda' and torch finds no CUDA device"),
         (("steps = 20", "steps = 900\nschedule = 'constant'\neta = 50.0\nlam = 1.0"), "diverged before step"),
     ],
@@ -190,10 +193,14 @@ def test_options_that_match_nothing(folder):
     )
     check(refusal(folder, "derive", "--level", "N"), "got --level N: the level of noisy prompts is not derived yet")
     check(refusal(folder, "derive", "--level", "Q"), "got --level Q, expected one of S, B, Z; type --level B")
-    check(refusal(folder, "derive", "--loss", "hinge"), "got --loss hinge, expected one of logistic, squared, exponential")
+    check(
+        refusal(folder, "derive", "--loss", "hinge"), "got --loss hinge, expected one of logistic, squared, exponential"
+    )
     check(refusal(folder, "derive", "--activation", "tanh"), "got --activation tanh, expected one of relu, leaky_relu")
     check(refusal(folder, "derive", "--truncated"), "got --truncated with --level B, which is exact as it is")
-    check(refusal(folder, "integrate", "good.toml", "--level", "S", "--out", "out.npz"), "got --level S, expected B or Z")
+    check(
+        refusal(folder, "integrate", "good.toml", "--level", "S", "--out", "out.npz"), "got --level S, expected B or Z"
+    )
     check(refusal(folder, "derive", "--format", "pdf"), "got --format pdf, expected one of latex, text, json")
 
 

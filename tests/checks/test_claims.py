@@ -112,7 +112,7 @@ REGIMES: dict[str, tuple[dict[str, dict], set[str]]] = {
     ),
     "linear neurons, exponential loss": (
         {"model": {"activation": "identity"}, "training": {**CONSTANT, "loss": "exponential"}},
-        set(),
+        {MINIBATCHES},
     ),
     "orthogonal features": ({"concepts": {"kappa_x": 0.0, "kappa_y": 0.0}}, set()),
     "odd width": ({"model": {"m": 7}}, {MIRRORED}),

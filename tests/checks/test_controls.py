@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 import checks.verify
 from checks import controls
 from checks.cli import app
+from theory import fast, lower
 from theory import forward as fw
-from theory import lower
 from theory.derive import derive
 from theory.lower import Lowered, System, compile_recursion, system
 from theory.setting import Regime
@@ -84,20 +84,22 @@ WRONG: dict[str, Callable[[], System]] = {
 
 
 def execute_instead(wrong: System, patch: pytest.MonkeyPatch) -> None:
-    """Every module of the project runs `wrong` where it asks for level B of a regime."""
-    original = lower.system_of
+    """Every module of the project runs `wrong` where it asks for level B of a regime, in either evaluation."""
+    originals = {"system_of": lower.system_of, "system_for": fast.system_for}
 
-    def replaced(regime: Regime, level: str = "B") -> System:
-        return wrong if level == "B" else original(regime, level)
+    def system_of(regime: Regime, level: str = "B") -> System:
+        return wrong if level == "B" else originals["system_of"](regime, level)
 
-    places = [
-        module
-        for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in ("theory", "checks") and getattr(module, "system_of", None) is original
-    ]
-    assert {"theory.lower", "theory.integrate", "checks.claims.trajectories"} <= {module.__name__ for module in places}
-    for module in places:
-        patch.setattr(module, "system_of", replaced)
+    def system_for(regime: Regime, counts: int, level: str = "B") -> System:
+        return wrong if level == "B" else originals["system_for"](regime, counts, level)
+
+    places = set()
+    for module in list(sys.modules.values()):
+        for name, replaced in (("system_of", system_of), ("system_for", system_for)):
+            if getattr(module, name, None) is originals[name]:
+                places.add((module.__name__, name))
+                patch.setattr(module, name, replaced)
+    assert {("theory.integrate", "system_for"), ("checks.claims.trajectories", "system_of")} <= places
 
 
 def verify_wrongly(name: str, out: Path) -> tuple[int, list[str]]:

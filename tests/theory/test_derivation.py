@@ -7,13 +7,15 @@ import pytest
 import sympy as sp
 
 from theory import forward as fw
-from theory.derive import LIVING_ENTRIES, derive, differentiate
+from theory.derivative import differentiate
+from theory.derive import derive
 from theory.functions import Gate, HalfLogOdds, ReLU, Sigmoid, SignSum
 from theory.slow import dense_coefficients, derived_coefficients, random_point
 
 k, i, e, n = fw.k, fw.i, fw.e, fw.n_plus
 n_a, n_b, n_c, n_d = fw.n_a, fw.n_b, fw.n_c, fw.n_d
 LEVELS = ("S", "B")
+LIVING_ENTRIES = {"S": ("aa", "bb"), "B": fw.BLOCK_ENTRIES}  # section 4
 
 
 def entry(family, name, level):
@@ -103,7 +105,7 @@ def test_a_delta_that_cannot_be_summed_out_is_an_error():
 
 
 def test_the_gap_and_the_attention_are_those_of_section_3():
-    stages = derive("B").stages
+    stages = derive("B").counted
     G = {t: fw.W_K["ab"][k] * fw.W_Q["a" + t][k] + fw.W_K["bb"][k] * fw.W_Q["b" + t][k] for t in "ab"}
     assert sp.expand(stages.g - n_b * (n_a * G["a"] + e * n_b * G["b"])) == 0
     assert stages.ebar == sp.tanh(stages.g + HalfLogOdds(n, fw.L))

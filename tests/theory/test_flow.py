@@ -6,6 +6,9 @@ import pytest
 from sim.initial import draw_initial
 from theory.coefficients import project, to_layout
 from theory.flow import flow_end, recursion_end, smooth_horizon
+from theory.gate_flow import flow, flows, schedule_times
+from theory.integrate import integrate
+from theory.setting import PolysemeError, Regime
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 REGIMES = [0, 2, 3, 10]
@@ -84,3 +87,109 @@ def test_the_horizon_is_before_the_first_gate_event(random_regime):
     horizon = smooth_horizon(regime, initial, long)
     assert 0 < horizon < long  # gates flip in so long a time
     assert smooth_horizon(regime, initial, horizon) == horizon  # and none within the horizon
+
+
+# -- across gate events ------------------------------------------------------------------------------------
+
+TAU = 300.0
+# Seeds at which gates open, shut, slide along their kinks and leave them.
+BUSY = (1, 2, 5)
+
+
+def busy(seed, **changes):
+    regime = Regime().replace(
+        concepts={"K1": 1 + seed % 2, "K2": 0, "d_x": 6, "d_y": 5},
+        prompt={"L": 3, "law": ("match", "iid")[seed % 2]},
+        model={"m": 6, "sigma_0": 0.4, "sigma_1": 0.3, **changes.get("model", {})},
+        training={"lam": 2e-3, **changes.get("training", {})},
+        ensemble={"seed": seed},
+    )
+    return regime, draw_initial(regime)
+
+
+@pytest.mark.parametrize("seed", BUSY)
+def test_the_error_stays_within_the_tolerance_across_events(seed):
+    regime, initial = busy(seed)
+    reference, coarse = (flow(regime, initial, tau=TAU, tolerance=tolerance) for tolerance in (1e-12, 1e-6))
+    kinds = {event.kind for event in reference.events}
+    assert len(reference.events) >= 9 and "slides" in kinds and kinds & {"opens", "shuts"}
+    assert [(e.group, e.kind) for e in coarse.events] == [(e.group, e.kind) for e in reference.events]
+    times = np.linspace(0, TAU, 80)
+    errors = [np.abs(coarse.vector(t) - reference.vector(t)).max() for t in times]
+    assert 0 < max(errors) <= 1e-6
+
+
+def test_the_events_are_needed():
+    regime, initial = busy(2)
+    right, wrong = (flow(regime, initial, tau=TAU, tolerance=1e-8, events=events) for events in (True, False))
+    assert not wrong.events
+    assert np.abs(right.vector(TAU) - wrong.vector(TAU)).max() > 1e-2
+
+
+def test_a_gate_that_slides_stays_on_its_kink():
+    regime, initial = busy(2)
+    solved = flow(regime, initial, tau=TAU, tolerance=1e-9)
+    slide = next(e for e in solved.events if e.kind == "slides")
+    end = next((e.time for e in solved.events if e.group == slide.group and e.kind.startswith("leaves")), TAU)
+    assert end - slide.time > 1
+    kappa_x, kappa_y, L = regime.concepts.kappa_x, regime.concepts.kappa_y, regime.prompt.L
+    n_a, n_b, n_c, n_d = (((1 + s * k) / 2) ** 0.5 for k in (kappa_x, kappa_y) for s in (1, -1))
+    k, e, n, i = slide.group
+    for time in np.linspace(slide.time, end, 9):
+        state = {name: array[0] for name, array in solved(np.array([time])).items()}
+        W_Q, W_K = state["W_Q_blocks"][k], state["W_K_blocks"][k]
+        g = np.array([0.0, n_b]) @ W_K.T @ W_Q @ np.array([n_a, e * n_b])
+        ebar = -1.0 if n == 0 else 1.0 if n == L else np.tanh(g + np.log(n / (L - n)) / 2)
+        # h is kept by its derivative: it drifts no further than the path's own error.
+        assert abs(n_c * state["alpha"][i, k] + ebar * n_d * state["beta"][i, k]) < 1e-9
+
+
+@pytest.mark.parametrize("seed", BUSY)
+def test_the_recursion_converges_to_the_sliding_flow(seed):
+    regime, initial = busy(seed)
+    end = flow(regime, initial, tau=TAU, tolerance=1e-9).vector(TAU)
+    coarse, fine = (np.abs(recursion_end(regime, initial, TAU, steps) - end).max() for steps in (250, 8000))
+    # Order one on the whole, a factor 32; across events the constant moves with the phase of the steps, by up to four.
+    assert fine < coarse / 8
+
+
+@pytest.mark.parametrize("seed", BUSY)
+def test_the_balance_decays_exactly_across_events(seed):
+    regime, initial = busy(seed)
+    initial = initial | {"W_K": 0.7 * initial["W_K"]}
+    path = flow(regime, initial, tau=TAU, tolerance=1e-9)(np.array([0.0, TAU / 3, TAU]))
+    Q, K = path["W_Q_blocks"], path["W_K_blocks"]
+    gap = Q @ Q.swapaxes(-1, -2) - K @ K.swapaxes(-1, -2)
+    for time, now in zip((TAU / 3, TAU), gap[1:], strict=True):
+        np.testing.assert_allclose(now, gap[0] * np.exp(-2 * regime.training.lam * time), rtol=0, atol=1e-8)
+    assert np.abs(gap[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "identity"])
+@pytest.mark.parametrize("loss", ["squared", "exponential"])
+def test_other_losses_and_activations_have_their_flow(loss, activation):
+    regime, initial = busy(1, model={"activation": activation}, training={"loss": loss})
+    solved = flow(regime, initial, tau=30.0)
+    assert (activation == "identity") == (not solved.events)
+    coarse, fine = (np.abs(recursion_end(regime, initial, 30.0, n) - solved.vector(30.0)).max() for n in (200, 3200))
+    assert fine < coarse / 6
+
+
+def test_a_member_equals_its_solo_run():
+    regime, _ = busy(2)
+    initial = draw_initial(regime.replace(ensemble={"seeds": 2}))
+    together = flows(regime, initial, tau=50.0)
+    for member, solved in enumerate(together):
+        alone = initial | {name: initial[name][member] for name in ("W_Q", "W_K", "W_O")}
+        np.testing.assert_array_equal(solved.vector(50.0), flow(regime, alone, tau=50.0).vector(50.0))
+    with pytest.raises(PolysemeError, match="expected one member"):
+        flow(regime, initial, tau=1.0)
+
+
+def test_the_schedule_gives_the_times_of_the_records():
+    regime, initial = busy(2, training={"steps": 400, "gamma": 2e4, "record_every": 100})
+    times = schedule_times(regime)
+    path, recursion = flow(regime, initial, tau=float(times[-1]))(times), integrate(regime, initial)
+    # Steps of 2 / (lam gamma) = 0.05: the recursion is within order eta of the flow at the same records.
+    assert 0 < np.abs(path["beta"] - recursion["beta"]).max() < 0.05
+    assert times[0] == 0 and len(times) == len(recursion["step"])

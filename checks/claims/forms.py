@@ -1,0 +1,256 @@
+"""Claims of the family closure about the forms that the recursion is run in: flow, balls, cheaper evaluation (section 4)."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import sympy as sp
+
+from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
+from checks.claims.gradient import before_cancellation
+from checks.claims.trajectories import COLLECTED, STATE, population_reference, roundings_of
+from checks.hypotheses import (
+    ATTENTION_STARTS,
+    DISTINCT,
+    GENTLE,
+    KINKED,
+    MLP_STARTS,
+    PURE,
+    SEVERAL_DEMONSTRATIONS,
+    TRAINS,
+)
+from checks.laboratory import Laboratory
+from checks.rules import ExactZero, RoundOff
+from theory.certified import certify
+from theory.coefficients import constants, from_layout, project, to_layout
+from theory.derive import derive
+from theory.fast import Edges, compile_fast
+from theory.gate_flow import Flow, flow
+from theory.integrate import evaluate, integrate
+from theory.lower import system_of
+from theory.setting import PolysemeError, Regime
+from theory.tail import EPSILON, Window, window
+
+UNIT = float(np.finfo(np.float64).eps) / 2
+
+# -- the flow across gate events ---------------------------------------------------------------------------
+
+# Small enough to be solved at 1e-12 in a second, long enough for a dozen gates to flip and some to slide.
+FLOW_REGIMES = tuple(
+    Regime().replace(
+        concepts={"K1": K1, "K2": 0, "d_x": 6, "d_y": 5},
+        prompt={"L": 3, "law": law},
+        model={"m": 6, "sigma_0": 0.4, "sigma_1": 0.3},
+        training={"lam": 2e-3},
+        ensemble={"seed": seed},
+    )
+    for K1, law, seed in ((1, "match", 2), (2, "iid", 3))
+)
+FLOW_TIME, REFERENCE, TOLERANCES = 300.0, 1e-12, (1e-6, 1e-8)
+
+Solve = Callable[..., Flow]
+
+
+def _gates_kept(regime: Regime, initial: dict, *, tau: float, tolerance: float) -> Flow:
+    return flow(regime, initial, tau=tau, tolerance=tolerance, events=False)
+
+
+def _across_events(laboratory: Laboratory, solve: Solve) -> Evidence:
+    rows, events = [], []
+    times = np.linspace(0.0, FLOW_TIME, 60)
+    for number, regime in enumerate(FLOW_REGIMES):
+        initial = laboratory.remembered(f"flow start {number}", lambda regime=regime: laboratory.draw(regime))
+        reference = laboratory.remembered(
+            f"flow {number}",
+            lambda regime=regime, initial=initial: flow(regime, initial, tau=FLOW_TIME, tolerance=REFERENCE),
+        )
+        events.append([f"{event.time:.4g} {event.kind}" for event in reference.events])
+        for tolerance in TOLERANCES:
+            path = solve(regime, initial, tau=FLOW_TIME, tolerance=tolerance)
+            error = max(float(np.abs(path.vector(time) - reference.vector(time)).max()) for time in times)
+            # In units of the tolerance that was asked for, plus that of the reference.
+            rows.append(
+                Compared(
+                    name=f"regime {number}, tolerance {tolerance:g}",
+                    difference=error,
+                    scale=tolerance + REFERENCE,
+                    roundings=1 / UNIT,
+                )
+            )
+    return Evidence(rows=tuple(rows), facts={"events": events, "time": FLOW_TIME})
+
+
+ACROSS_EVENTS = Claim(
+    id="closure/flow_keeps_its_tolerance_across_gate_events",
+    statement="Solved with frozen gates, cut at every gate event, and sliding along kinks where both sides point towards them, the "
+    "gradient flow stays within the tolerance that was asked for of a reference at 1e-12.",
+    formula=r"\max_\tau \|W_{\mathrm{tol}}(\tau) - W_{10^{-12}}(\tau)\|_\infty \le \mathrm{tol}",
+    section="4",
+    scope="any regime",
+    asserts=lambda: flow,
+    measure=_across_events,
+    rule=RoundOff(reason="one tolerance, absolute: the sizes of the coefficients are of order one"),
+    wrong_twin=WrongTwin(
+        name="events ignored", statement="gates stay as they are at the start", asserts=lambda: _gates_kept
+    ),
+    uses=("gradient/recursion_equals_dense_enumeration",),
+    rests_on=("the same solver at a tolerance 10^4 to 10^6 times finer",),
+)
+
+# -- certified runs ----------------------------------------------------------------------------------------
+
+CERTIFIED_STEPS, BITS = 200, 256
+
+
+def _certified(laboratory: Laboratory, detuned: float) -> Evidence:
+    """The proven distance of the float64 path from the exact recursion, against the round-off that claims allow for."""
+    steps = min(CERTIFIED_STEPS, laboratory.regime.training.steps)
+    regime = laboratory.population_regime.replace(training={"steps": steps, "record_every": max(1, steps // 20)})
+    certificate = laboratory.remembered(
+        "certificate", lambda: certify(regime, laboratory.initial, steps=steps, bits=BITS)
+    )
+    if certificate.undecided is not None:
+        raise PolysemeError(
+            f"a gate is undecided at {BITS} bits after {certificate.steps} certified steps; type another seed in [ensemble]"
+        )
+    path = integrate(_faster(regime, detuned), laboratory.initial)
+    bar, roundings = certificate.error_bar(path), roundings_of(regime, population_reference(laboratory))
+    rows = [
+        Compared(
+            name=name,
+            difference=float(np.max(bar[name])),
+            scale=float(np.abs(path[name]).max()) or 1.0,
+            roundings=roundings,
+        )
+        for name in STATE
+    ]
+    return Evidence(rows=tuple(rows), facts={"certified steps": certificate.steps, "bits": BITS})
+
+
+def _faster(regime: Regime, by: float) -> Regime:
+    """The regime with step sizes larger by a relative amount."""
+    training = regime.training
+    if training.schedule == "constant":
+        return regime.replace(training={"eta": training.eta * (1 + by)})
+    return regime.replace(training={"gamma": training.gamma / (1 + by)})
+
+
+CERTIFIED = Claim(
+    id="closure/float64_path_is_certified",
+    statement="The float64 trajectory of level B is within the round-off that the trajectory claims allow for of the exact "
+    "recursion, by a proof in ball arithmetic from exact initial data, for two hundred steps.",
+    formula=r"|W_{\mathrm{float64}}(t) - W(t)| \le |W_{\mathrm{float64}}(t) - \mathrm{mid}| + \mathrm{rad},\quad t \le 200",
+    section="4",
+    hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
+    asserts=lambda: 0.0,
+    measure=_certified,
+    rule=RoundOff(reason=COLLECTED),
+    wrong_twin=WrongTwin(
+        name="another step size", statement="steps larger by one part in a million", asserts=lambda: 1e-6
+    ),
+    uses=("gradient/recursion_equals_dense_enumeration",),
+    rests_on=("ball arithmetic: every rounding enclosed",),
+)
+
+# -- the cheaper evaluation --------------------------------------------------------------------------------
+
+STATES = 3
+
+
+class AllRising(Edges):
+    """Half-lines of which every one is taken to be open above its kink."""
+
+    @property
+    def rising(self) -> np.ndarray:
+        """True, also for gates that shut as n+ grows."""
+        return np.ones_like(self.B, dtype=bool)
+
+
+def _cheaper(laboratory: Laboratory, edges: type[Edges]) -> Evidence:
+    regime, rows = laboratory.one, []
+    generic = system_of(regime)
+    fast = compile_fast(derive("B", loss=regime.training.loss, activation=regime.model.activation), edges=edges)
+    for seed in range(STATES):
+        state = laboratory.block_state(seed)
+        coefficients = project(state, regime.concepts.K1)
+        layout, numbers = to_layout(coefficients), constants(regime, state["r"])
+        one, other = (from_layout(evaluate(form.gradient, layout, numbers)) for form in (fast, generic))
+        sizes = before_cancellation(regime, state["r"], coefficients)
+        rows += [
+            Compared(
+                name=f"{name}, state {seed}",
+                difference=float(np.abs(one[name] - other[name]).max()),
+                scale=float(sizes[name]),
+                # Cumulative sums over neurons, then over prompts, each with one rounding a term.
+                roundings=8.0 * (regime.model.m + 2 * (regime.prompt.L + 1)),
+            )
+            for name in one
+        ]
+    return Evidence(rows=tuple(rows), facts={"random states": STATES})
+
+
+CHEAPER = Claim(
+    id="closure/cheaper_evaluation_equals_the_generic_one",
+    statement="Gates found by bisection, and sums over open gates as cumulative sums, give the gradient of the generic evaluation.",
+    formula=r"\sum_i w_i\, \mathbf 1[\alpha_i + \bar e\, \beta_i > 0] = \sum_{\text{opened}} w_i + \sum_{\text{not yet shut}} w_i",
+    section="3",
+    hypotheses=(PURE, DISTINCT, KINKED, SEVERAL_DEMONSTRATIONS),
+    asserts=lambda: Edges,
+    measure=_cheaper,
+    rule=RoundOff(
+        reason="8 (m + 2 (L + 1)) unit round-offs of one prompt's gradient: the lengths of the cumulative sums"
+    ),
+    wrong_twin=WrongTwin(
+        name="every gate rising", statement="gates with beta < 0 open above their kink too", asserts=lambda: AllRising
+    ),
+    uses=("gradient/recursion_equals_dense_enumeration",),
+    rests_on=("round-off comparison",),
+)
+
+# -- the window of counts ----------------------------------------------------------------------------------
+
+WINDOWS = ((2000, Fraction(1, 2), "match"), (3000, Fraction(1, 4), "iid"))
+
+
+def _exact_tail(L: int, plus: Fraction, within: Window) -> Fraction:
+    """The probability of the counts outside a window, in fractions."""
+    up, down, scale = plus.numerator, plus.denominator - plus.numerator, plus.denominator**L
+    outside = (n for n in range(L + 1) if not within.first <= n <= within.last)
+    return Fraction(sum(comb(L, n) * up**n * down ** (L - n) for n in outside), scale)
+
+
+def _tail(_laboratory: Laboratory, narrower: int) -> Evidence:
+    rows, facts = [], {}
+    for L, plus, law in WINDOWS:
+        regime = Regime().replace(prompt={"L": L, "p_plus": float(plus), "law": law})
+        right = window(regime)
+        middle, half = (right.first + right.last) // 2, (right.last - right.first) // (2 * narrower)
+        within = Window(first=middle - half, last=middle + half, left_out=right.left_out)
+        tail = _exact_tail(L, plus, within)
+        excess = max(Fraction(0), tail - Fraction(EPSILON))
+        rows.append(
+            Exact(
+                name=f"L = {L}, p = {plus}: tail beyond its bound",
+                residual=sp.Rational(excess.numerator, excess.denominator),
+            )
+        )
+        facts[f"L = {L}"] = f"{within.last - within.first + 1} of {L + 1} counts, exact tail {float(tail):.2g}"
+    return Evidence(rows=tuple(rows), facts=facts)
+
+
+TAIL = Claim(
+    id="closure/window_of_counts_leaves_out_what_it_says",
+    statement="The counts outside the window that Hoeffding's inequality grants have, in exact arithmetic, no more than the "
+    "probability 2^-80 that the window is allowed to leave out.",
+    formula=r"\Pr(|n_+ - L p_+| \ge t) \le 2 e^{-2 t^2 / L} = 2^{-80}",
+    section="3",
+    scope="any regime",
+    asserts=lambda: 1,
+    measure=_tail,
+    rule=ExactZero(),
+    wrong_twin=WrongTwin(name="a third of the window", statement="a window a third as wide", asserts=lambda: 3),
+    rests_on=("exact rational arithmetic",),
+)
+
+CLAIMS = (TAIL, CHEAPER, CERTIFIED, ACROSS_EVENTS)
