@@ -148,6 +148,8 @@ class SignSum(sp.Expr):
     `SignSum(body, e)`; `doit()` writes both terms out. Differentiation passes inside.
     """
 
+    is_commutative = True  # or equal factors would not be gathered
+
     def __new__(cls, body: sp.Expr, sign: sp.Symbol) -> "SignSum":
         """Keep the sum as it is, but for e^2 = 1, which is what e in {+1, -1} means."""
         return sp.Expr.__new__(cls, sp.sympify(body).xreplace({sign**2: sp.S.One}), sign)
@@ -185,6 +187,8 @@ class AttentionMean(sp.Expr):
     `AttentionMean(value, logit, l, L)`. Its derivative is that of the value plus the covariance with the derivative of
     the logits, which is the softmax variance of section 3. A value that does not depend on l is its own mean.
     """
+
+    is_commutative = True  # or equal factors would not be gathered
 
     def __new__(cls, value: sp.Expr, logit: sp.Expr, index: sp.Symbol, total: sp.Expr) -> sp.Expr:
         """Keep the mean as it is, but for a value that is the same for all demonstrations."""

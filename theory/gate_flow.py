@@ -334,7 +334,7 @@ class _Solver:
             vector = np.asarray(dense(right))
             h = self._preactivation(vector)
             wrong = ((h > 0) != (self.gate > 0)) & ~slides & self.followed
-            groups = list(dict.fromkeys(self._group(tuple(index)) for index in np.argwhere(wrong)))
+            groups = list(dict.fromkeys(self._group(tuple(index.tolist())) for index in np.argwhere(wrong)))
             near = {group for group in self.settling if abs(self._of_group(h, group)) < 100 * self.tolerance}
             self.settling &= {group for group in near if group in groups}
             groups = [group for group in groups if group not in self.settling]

@@ -115,7 +115,8 @@ def integrate(
 
     `initial` holds W_Q, W_K, W_O, r, M, Q; the result has a leading ensemble axis if W_Q has one. `counts`,
     of shape (steps, K1, 2, L + 1) after an ensemble axis if any, drives the stochastic recursion: counts of
-    prompts (k, e, n+) in each minibatch. `compiled` replaces the derived recursion, for wrong twins.
+    prompts (k, e, n+) in each minibatch. Without counts, those n+ are left out that together have probability 2^-80 at most
+    (`tail.py`): loss, error and attention are exact to that, so an error floor of 2^-L is lost beyond L = 80. `compiled` replaces the derived recursion, for wrong twins.
     PolysemeError if the run would not fit in memory, and its kind Diverged if it diverges.
     """
     ensemble = initial["W_Q"].ndim == 3

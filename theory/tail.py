@@ -36,7 +36,8 @@ class Window:
 def match_probability(regime: Regime, sign: int) -> float:
     """P(at least one demonstration has the query's sign e | e), 1 - (1 - P(e))^L."""
     same = regime.prompt.p_plus if sign == 1 else 1 - regime.prompt.p_plus
-    return -math.expm1(regime.prompt.L * math.log1p(-same))
+    # A sign that is certain to double precision has no chance of the other one.
+    return -math.expm1(regime.prompt.L * (math.log1p(-same) if same < 1 else -math.inf))
 
 
 def window(regime: Regime, epsilon: float = EPSILON) -> Window:

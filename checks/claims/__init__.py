@@ -1,16 +1,34 @@
 """The registry: every claim, in the order of the argument. Adding a claim is one line in its family's file."""
 
 from checks.claim import Claim
-from checks.claims import algebra, closure, complement, forms, gradient, levels, sampling, softmax, trajectories
+from checks.claims import (
+    algebra,
+    balance,
+    closure,
+    complement,
+    forms,
+    gradient,
+    identities,
+    invariants,
+    levels,
+    penalty,
+    sampling,
+    softmax,
+    trajectories,
+)
 
 CLAIMS: tuple[Claim, ...] = (
     *algebra.CLAIMS,
+    *penalty.CLAIMS,
     *softmax.CLAIMS,
     *gradient.CLAIMS,
+    *identities.CLAIMS,
     *sampling.CLAIMS,
     *closure.CLAIMS,
     *levels.CLAIMS,
     *trajectories.CLAIMS,
     *complement.CLAIMS,
+    *balance.CLAIMS,
+    *invariants.CLAIMS,
     *forms.CLAIMS,
 )
