@@ -6,13 +6,15 @@ torch. Every method returns NumPy arrays with the names of THEORY.md section 8.
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from theory.setting import Regime
 
 Arrays = dict[str, np.ndarray]
+Activation = Literal["relu", "leaky_relu", "identity"]
+Loss = Literal["logistic", "squared", "exponential"]
 Result = TypeVar("Result")
 
 # Long enough to pass through the escape from the initial plateau and into saturation at the shipped regimes.
@@ -191,11 +193,30 @@ class Laboratory:
 
         return minibatch_gradients(self.one, dict(weights), batches=batches, batch=batch, seed_offset=stream)
 
-    def autograd(self, weights: Mapping[str, np.ndarray], prompts: Mapping[str, np.ndarray]) -> Arrays:
-        """Autograd gradient of the mean logistic loss over given prompts, with ReLU neurons."""
+    def autograd(
+        self,
+        weights: Mapping[str, np.ndarray],
+        prompts: Mapping[str, np.ndarray],
+        *,
+        activation: Activation = "relu",
+        loss: Loss = "logistic",
+    ) -> Arrays:
+        """Autograd gradient of the mean loss over given prompts."""
         from sim.probe import prompt_gradients
 
-        return prompt_gradients(dict(weights), dict(prompts))
+        return prompt_gradients(dict(weights), dict(prompts), activation=activation, loss=loss)
+
+    def forward(
+        self, weights: Mapping[str, np.ndarray], prompts: Mapping[str, np.ndarray], *, activation: Activation = "relu"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The full model on given prompts: its outputs f (B,) and attention weights (B, L)."""
+        from sim.probe import forward_pass
+
+        return forward_pass(dict(weights), dict(prompts), activation=activation)
+
+    def train(self, regime: Regime, initial: Mapping[str, np.ndarray]) -> Arrays:
+        """The full model trained as a regime says from a given start, with its final weights."""
+        return self._simulate(regime, dict(initial), final=True)
 
     def prompt_counts(self, count: int) -> np.ndarray:
         """How many of `count` pure prompts drawn from the law fall on (k, e, n+): (K1, 2, L + 1), e = +1 first.

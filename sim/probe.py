@@ -11,7 +11,7 @@ from sim.device import resolve, versions
 from sim.draws import Draws, PromptStream
 from sim.enumeration import enumerate_prompts
 from sim.initial import WEIGHTS
-from sim.model import Activation, Functions, Loss, Weights, outcome
+from sim.model import Activation, Functions, Loss, Weights, forward, outcome
 from sim.observe import project
 from sim.plan import MEMBERS_PER_CHUNK, check_fits, steps_at_once
 from sim.prompts import Block, Dictionaries, Prompts
@@ -20,6 +20,7 @@ from sim.train import training_prompts
 from theory.setting import PolysemeError, Regime
 
 __all__ = [
+    "forward_pass",
     "minibatch_gradients",
     "population_gradient",
     "project",
@@ -46,18 +47,20 @@ def prompt_gradients(
     x_query (B, d_x), e (B,), any real vectors. `activation` and `loss` as in [model] and [training]; the
     defaults are those of the regime. Returns W_Q, W_K, W_O in float64, by autograd.
     """
-    x, y, x_query, e = (torch.tensor(prompts[name], dtype=torch.float64)[None] for name in ("x", "y", "x_query", "e"))
-    given = Prompts(
-        x=x,
-        y=y,
-        x_query=x_query,
-        e=e,
-        # Concepts and signs enter the correct attention weight alone, of which no gradient is taken here.
-        concept=torch.zeros_like(e, dtype=torch.int64),
-        signs=torch.ones_like(x[..., 0]),
-        probability=torch.full_like(e, 1 / e.shape[1]),
-    )
-    return _gradient(_one_model(weights), given, Functions(activation=activation, loss=loss))[0]
+    functions = Functions(activation=activation, loss=loss)
+    return _gradient(_one_model(weights), _given(prompts), functions)[0]
+
+
+def forward_pass(
+    weights: dict[str, np.ndarray], prompts: dict[str, np.ndarray], *, activation: Activation = "relu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The output f (B,) and the attention weights (B, L) of one model on given prompts (section 1).
+
+    Arguments as in `prompt_gradients`; float64.
+    """
+    with torch.no_grad():
+        f, p = forward(_one_model(weights), _given(prompts), activation)
+    return f[0].numpy(), p[0].numpy()
 
 
 def population_gradient(regime: Regime, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -130,6 +133,21 @@ def sequence_of_prompts(regime: Regime, initial: dict[str, np.ndarray], *, steps
     prompts = list(islice(training_prompts(regime, dictionaries, members=range(1), steps=steps), max(steps, 1)))
     stacked = {name: torch.stack([getattr(batch, name)[0] for batch in prompts])[:steps].cpu() for name in _SAMPLED}
     return {name: (value.double() if value.is_floating_point() else value).numpy() for name, value in stacked.items()}
+
+
+def _given(prompts: dict[str, np.ndarray]) -> Prompts:
+    """Prompts that a caller wrote out, for one model, each as probable as the others."""
+    x, y, x_query, e = (torch.tensor(prompts[name], dtype=torch.float64)[None] for name in ("x", "y", "x_query", "e"))
+    return Prompts(
+        x=x,
+        y=y,
+        x_query=x_query,
+        e=e,
+        # Concepts and signs enter the correct attention weight alone, of which no gradient is taken here.
+        concept=torch.zeros_like(e, dtype=torch.int64),
+        signs=torch.ones_like(x[..., 0]),
+        probability=torch.full_like(e, 1 / e.shape[1]),
+    )
 
 
 def _one_model(weights: dict[str, np.ndarray]) -> Weights:

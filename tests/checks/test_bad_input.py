@@ -253,7 +253,7 @@ print(json.dumps(results))
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("integrate", tuple(ENORMOUS)),
+        ("integrate", tuple(name for name in ENORMOUS if name != "L")),  # a window of counts holds any L
         ("simulate", tuple(ENORMOUS)),
         ("verify", tuple(ENORMOUS)),
     ],
