@@ -92,6 +92,7 @@ def write_report(
     provenance: dict[str, Any],
     replay: str,
     notation: Sequence[tuple[str, str]] = (),
+    blocks: Sequence[tuple[str, str, str, str]] = (),
     partial: bool = False,
     total: int | None = None,
 ) -> None:
@@ -100,7 +101,7 @@ def write_report(
     `records` are the claims exactly as in results.json; `regime_tables` the tables of the regime file;
     `provenance` versions, seeds and the like, in nested dicts, of which `regime` (a name) and `seconds`
     (wall time) are also told in the summary; `replay` the command that makes the report again. `notation`
-    are (LaTeX, meaning) pairs that head the equations. `partial` says that only a part of the `total` claims
+    are (LaTeX, meaning) pairs that head the equations, `blocks` rows of (matrix, blocks, lives or not, reason). `partial` says that only a part of the `total` claims
     that there are was tried. The file holds its styles, scripts and figures, and loads nothing. ValueError if a figure is not an SVG;
     LaTeX that cannot be converted is shown as it is. PolysemeError if the file cannot be written.
     """
@@ -116,6 +117,7 @@ def write_report(
             sentence=summary_sentence(records, partial=partial, total=total),
             part=_part(len(records), total) if partial and len(records) != total else "",
             notation=notation,
+            blocks=blocks,
             equations=equations,
             figures=[(entry, _inlined(entry, f"f{number}")) for number, entry in enumerate(figures, start=1)],
             regime_tables=regime_tables,

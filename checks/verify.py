@@ -19,10 +19,11 @@ from checks.plots import learning_dynamics, measured_against_allowed, save_figur
 from checks.report import Equation, FigureEntry, write_report
 from checks.rules import SUITE_FALSE_ALARM
 from theory.coefficients import concept_vectors, leak
-from theory.derive import derive
+from theory.derive import Recursion, derive
 from theory.integrate import integrate, step_size
+from theory.notation import fates, notation
 from theory.setting import Regime
-from theory.show import NOTATION, definitions, equations, latex, text
+from theory.show import definitions, equations, latex, text
 
 Arrays = dict[str, np.ndarray]
 Progress = Callable[[int, int], None]
@@ -129,7 +130,8 @@ def verify(
         out / "report.html",
         records=records,
         equations=report_equations(regime),
-        notation=NOTATION,
+        notation=notation(_level_b(regime)),
+        blocks=_blocks(_level_b(regime)),
         partial=len(claims) < len(CLAIMS),
         total=len(CLAIMS),
         figures=figures,
@@ -172,7 +174,7 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
 
 def report_equations(regime: Regime) -> list[Equation]:
     """The executed level-B objects of the regime's loss and activation, printed."""
-    recursion = derive("B", loss=regime.training.loss, activation=regime.model.activation)
+    recursion = _level_b(regime)
     rows = [
         Equation(caption=f"definition of {text(name)}", latex=f"{latex(name)} = {latex(meaning)}")
         for name, meaning in definitions(recursion)
@@ -180,6 +182,23 @@ def report_equations(regime: Regime) -> list[Equation]:
     return rows + [
         Equation(caption=f"update of {text(x)}", latex=rf"{latex(x)} \leftarrow {latex(right)}")
         for x, right in equations(recursion)
+    ]
+
+
+def _level_b(regime: Regime) -> Recursion:
+    return derive("B", loss=regime.training.loss, activation=regime.model.activation)
+
+
+def _blocks(recursion: Recursion) -> list[tuple[str, str, str, str]]:
+    """Matrix, kinds of blocks, whether they live, and why."""
+    return [
+        (
+            matrix,
+            ", ".join(f"{s}{t}" if len(s + t.rstrip("'")) == 2 else f"{s} {t}" for s, t in kinds),
+            "yes" if lives else "no",
+            reason,
+        )
+        for matrix, lives, kinds, reason in fates(recursion)
     ]
 
 

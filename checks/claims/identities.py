@@ -8,6 +8,7 @@ import sympy as sp
 from scipy.special import expit
 
 from checks.claim import Claim, Compared, Evidence, Exact, Row, WrongTwin
+from checks.claims.penalty import as_atoms
 from checks.laboratory import Activation, Arrays, Laboratory, Loss
 from checks.rules import ExactZero, RoundOff
 from theory import forward as fw
@@ -102,7 +103,7 @@ def at_random(laboratory: Laboratory, regime: Regime) -> tuple[Arrays, Arrays, f
 NESTED = "4 (d_x^2 + d_y + L + m + prompts) unit round-offs: the lengths of the nested sums"
 
 
-def title(regime: Regime) -> str:
+def size_of(regime: Regime) -> str:
     """What tells one of the general regimes from the others."""
     return f"K1={regime.concepts.K1} L={regime.prompt.L} m={regime.model.m} {regime.model.activation}"
 
@@ -123,7 +124,7 @@ def _weights_of_prompts(laboratory: Laboratory, axis: int) -> Evidence:
         }
         rows += [
             Compared(
-                name=f"{name}, {title(regime)}",
+                name=f"{name}, {size_of(regime)}",
                 difference=float(np.abs(gap).max()),
                 scale=1.0,
                 # L terms, each with the roundings of an exponential, their sum and a quotient.
@@ -191,7 +192,7 @@ def _derived_euler(laboratory: Laboratory, degree: int) -> Evidence:
         share = fw.P[fw.k, fw.e, fw.n_plus] * slope * fw.e * fw.r[fw.i] * ACTIVATIONS[activation](stages.h)
         left, own = (of_one_prompt(x, right) for x in (paired, share))
         own = own.replace(LeakyReLU, lambda h: LeakyReLU(h).rewrite(ReLU)).replace(ReLU, lambda h: h * Gate(h))
-        residual = sp.expand(sp.expand(left) - degree * sp.expand(own))
+        residual = as_atoms(left - degree * own)
         rows.append(Exact(name=f"a neuron on a prompt, {loss}, {activation}", residual=residual))
     return Evidence(rows=tuple(rows), facts={"prompt": "generic (k, e, n+), any K1, L, m and any law"})
 
@@ -230,7 +231,7 @@ def _any_euler(laboratory: Laboratory, mean: Callable[[np.ndarray, np.ndarray, n
         slope = SLOPES[regime.training.loss](prompts["e"] * f)
         rows.append(
             Compared(
-                name=f"{title(regime)} {regime.training.loss}",
+                name=f"{size_of(regime)} {regime.training.loss}",
                 difference=float(abs(paired.sum() - mean(slope, prompts["e"], f).mean())),
                 scale=float(np.abs(paired).sum() + np.abs(slope * f).mean()),
                 roundings=roundings,

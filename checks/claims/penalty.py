@@ -67,8 +67,14 @@ def _one_by_one(expression: sp.Expr) -> sp.Expr:
 
 
 def as_atoms(expression: sp.Expr) -> sp.Expr:
-    """The same with its sums as symbols, so that SymPy decides a polynomial."""
-    return sp.expand(expression).xreplace({x: sp.Symbol(str(x)) for x in expression.atoms(sp.Sum)})
+    """The expanded expression with its sums, functions and coefficients as symbols: SymPy decides a polynomial for certain.
+
+    An expression with functions of ours in it is tried at random points, and sometimes not decided.
+    """
+    residual = sp.expand(expression)
+    for kind in (sp.Sum, sp.Function, sp.Indexed):  # outermost first
+        residual = residual.xreplace({atom: sp.Symbol(str(atom)) for atom in residual.atoms(kind)})
+    return sp.expand(residual)
 
 
 def _pythagoras(laboratory: Laboratory, squared_norm: Callable[[Operator], sp.Expr]) -> Evidence:
@@ -80,7 +86,7 @@ def _pythagoras(laboratory: Laboratory, squared_norm: Callable[[Operator], sp.Ex
     sizes = {fw.K1: 2, _K2: 1, FRAME.dimension: 7}
     dense = W.to_dense(sizes, sp.eye(7)[:, :5])
     written_out = squared_norm(W).subs(sizes).doit()
-    rows.append(Exact(name="all entries of a 7 x 7 matrix", residual=sp.expand(written_out - sum(x**2 for x in dense))))
+    rows.append(Exact(name="all entries of a 7 x 7 matrix", residual=as_atoms(written_out - sum(x**2 for x in dense))))
     right = derive("B")
     rows += [
         Exact(name=f"pull of the derived penalty on {x}", residual=sp.expand(pull - fw.lam * x))
