@@ -125,9 +125,9 @@ ANY_BALANCED = Claim(
     rests_on=("round-off comparison",),
 )
 
-# -- balance of keys and queries along the flow --------------------------------------------------------------
+# -- the balance along the flow ------------------------------------------------------------------------------
 
-# At the shipped regimes gates open, shut and slide within this time, and the wrong balance moves by a hundredth of its size.
+# At the shipped regimes some gates flip within this time, which costs half a second.
 FLOW_TIME, FLOW_TOLERANCE = 12.0, 1e-10
 SHARES = (0.25, 0.5, 1.0)
 
