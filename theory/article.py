@@ -115,7 +115,7 @@ def _setting(article: _Article, recursion: Recursion) -> None:
 
 def _blocks(article: _Article, recursion: Recursion) -> None:
     article.section("Step 1: which blocks live")
-    article.say(*prose.closure(recursion))
+    article.say(*prose.closure())
     rows, before = [], ""
     for matrix, lives, blocks, reason in fates(recursion):
         kinds = ",\\; ".join(prose.kind(*block) for block in blocks)

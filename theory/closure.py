@@ -110,29 +110,29 @@ class Closure:
 
 # Three of a kind, so that products of blocks between different concepts, or features, meet every case.
 _CONCEPTS, _FEATURES = (1, 2, 3), (1, 2, 3)
-_Direction = tuple[str, int]
-_ALL: tuple[_Direction, ...] = (
+Named = tuple[str, int]
+_ALL: tuple[Named, ...] = (
     *((s, k) for k in _CONCEPTS for s in "ab"),
     *(("nu", j) for j in _FEATURES),
     ("perp", 0),
 )
 
 
-def _kind(s: _Direction, t: _Direction) -> Block:
-    """The kind of a block: primes mark a column of another concept, or of another feature."""
+def kind(s: Named, t: Named) -> Block:
+    """The kind of a block between two numbered directions, such as ("a", 1): primes mark a column of another concept, or of another feature."""
     alike = s[0] == t[0] or {s[0], t[0]} == {"a", "b"}
     return s[0], t[0] + ("'" if alike and s[1] != t[1] else "")
 
 
-_KINDS = tuple(dict.fromkeys(_kind(s, t) for s, t in product(_ALL, repeat=2)))
+_KINDS = tuple(dict.fromkeys(kind(s, t) for s, t in product(_ALL, repeat=2)))
 
 
-def _queries(hypotheses: Hypotheses, k: int) -> list[_Direction]:
+def _queries(hypotheses: Hypotheses, k: int) -> list[Named]:
     """Where the query word of a prompt of concept k has a component."""
     return [s for s in _ALL if s[0] != "perp"] if hypotheses.extra else [("a", k), ("b", k)]
 
 
-def _differences(hypotheses: Hypotheses, k: int) -> list[_Direction]:
+def _differences(hypotheses: Hypotheses, k: int) -> list[Named]:
     """Where two demonstrations of one prompt can differ: a_k is in all of them; extras may be in one alone.
 
     Every direction but perp has a component in some difference of a prompt of another concept.
@@ -152,9 +152,9 @@ def _reached(hypotheses: Hypotheses, live: Mapping[str, frozenset[Block]]) -> di
             ("W_K", "W_Q", queries, differences),
         ):
             for s, w, t in product(_ALL, middle, columns):
-                if _kind(s, w) in live[other]:
-                    how = f"{other}^{{{' '.join(_kind(s, w))}}}"
-                    found[name].setdefault(_kind(s, t), f"reached from {how}")
+                if kind(s, w) in live[other]:
+                    how = f"{other}^{{{' '.join(kind(s, w))}}}"
+                    found[name].setdefault(kind(s, t), f"reached from {how}")
     return found
 
 
@@ -167,9 +167,16 @@ def _symmetric(hypotheses: Hypotheses) -> bool:
     return hypotheses.mirrored and hypotheses.fair and not any(map(_odd, hypotheses.start))
 
 
+def closure(hypotheses: Hypotheses, *, loss: str = "logistic", activation: str = "relu") -> Closure:
+    """The living blocks under some hypotheses, as a fixed point, each block with its reason.
+
+    Neither products nor the symmetry depend on loss and activation; the witnesses are taken with these. Once per process.
+    """
+    return _closure(hypotheses, loss, activation)
+
+
 @cache
-def closure(hypotheses: Hypotheses = LEVELS["B"]) -> Closure:
-    """The living blocks under some hypotheses, as a fixed point, each block with its reason."""
+def _closure(hypotheses: Hypotheses, loss: str, activation: str) -> Closure:
     fates: dict[str, dict[Block, Fate]] = {
         name: {block: Fate(lives=True, reason="non-zero at the start") for block in hypotheses.start}
         for name in ("W_Q", "W_K")
@@ -177,7 +184,8 @@ def closure(hypotheses: Hypotheses = LEVELS["B"]) -> Closure:
     while True:
         live = {name: frozenset(known) for name, known in fates.items()}
         reached = _reached(hypotheses, live)
-        slopes = _slopes(hypotheses, frozenset((name, *block) for name in live for block in live[name]))
+        supported = frozenset((name, *block) for name in live for block in live[name])
+        slopes = _slopes(hypotheses, supported, loss, activation)
         before = sum(map(len, live.values()))
         for name, block in ((name, block) for name in live for block in _KINDS):
             can = block in reached[name] and not (_symmetric(hypotheses) and _odd(block))
@@ -224,10 +232,10 @@ _NEURONS = 6
 
 
 @cache
-def _gradient() -> dict[str, sp.Expr]:
+def _gradient(loss: str, activation: str) -> dict[str, sp.Expr]:
     """The derived gradient of any noise-free prompts in all blocks of span M."""
-    loss = span.risk(span.forward_pass())
-    return {str(x.base.label): differentiate(loss, x) for x in span.state(diagonal=False)[:2]}
+    risk = span.risk(span.forward_pass(activation), loss)
+    return {str(x.base.label): differentiate(risk, x) for x in span.state(diagonal=False)[:2]}
 
 
 @cache
@@ -246,17 +254,12 @@ def numbers() -> Iterator[float]:
         position += 1
 
 
-def arrays_of(table: PromptTable) -> dict[str, Float[np.ndarray, "..."]]:
-    """The arrays of `span.py` that describe prompts, with a member axis."""
-    return {name: array[None] for name, array in vars(table).items()}
-
-
-_NAMES: tuple[_Direction, ...] = (("a", 1), ("b", 1), ("a", 2), ("b", 2), ("nu", 1), ("nu", 2))
+_NAMES: tuple[Named, ...] = (("a", 1), ("b", 1), ("a", 2), ("b", 2), ("nu", 1), ("nu", 2))
 _MIRROR = np.array([1.0, -1.0, 1.0, -1.0])  # d -> -d
 
 
 def _evaluation(table: PromptTable, weights: Mapping[str, Float[np.ndarray, "..."]]) -> NamedAxes:
-    arrays = arrays_of(table) | {name: array[None] for name, array in weights.items()}
+    arrays = table.arrays() | {name: array[None] for name, array in weights.items()}
     arrays["r"] = np.array([[(-1.0) ** j / _NEURONS for j in range(_NEURONS)]])
     return NamedAxes(arrays, {span.q: len(table.p), span.ell: table.x.shape[1], span.i: _NEURONS})
 
@@ -265,7 +268,7 @@ def _point(live: frozenset[tuple[str, str, str]] | None, *, mirrored: bool) -> d
     """Weights without relations, on the given blocks or on all; most gates open."""
     value = numbers()
     weights = {
-        name: np.array([[next(value) * (live is None or (name, *_kind(s, t)) in live) for t in _NAMES] for s in _NAMES])
+        name: np.array([[next(value) * (live is None or (name, *kind(s, t)) in live) for t in _NAMES] for s in _NAMES])
         for name in ("W_Q", "W_K")
     }
     W_O = np.array([[next(value) for _ in range(4)] for _ in range(_NEURONS)])
@@ -275,15 +278,17 @@ def _point(live: frozenset[tuple[str, str, str]] | None, *, mirrored: bool) -> d
     return weights | {"W_O": W_O}
 
 
-def _slopes(hypotheses: Hypotheses, live: frozenset[tuple[str, str, str]]) -> dict[tuple[str, Block], float]:
+def _slopes(
+    hypotheses: Hypotheses, live: frozenset[tuple[str, str, str]], loss: str, activation: str
+) -> dict[tuple[str, Block], float]:
     """Largest gradient of each kind of block at a point that is supported on the living ones, relative to the largest."""
     table = _prompts(extra=hypotheses.extra, fair=hypotheses.fair)
     evaluation = _evaluation(table, _point(live, mirrored=hypotheses.mirrored))
     found: dict[tuple[str, Block], float] = {}
-    for name, expression in _gradient().items():
+    for name, expression in _gradient(loss, activation).items():
         gradient = np.abs(evaluation(expression, (span.s, span.t))[0])
         for (row, s), (column, t) in product(enumerate(_NAMES), repeat=2):
-            key = (name, _kind(s, t))
+            key = (name, kind(s, t))
             found[key] = max(found.get(key, 0.0), float(gradient[row, column]))
     largest = max(found.values())
     return {key: size / largest for key, size in found.items()}
@@ -296,7 +301,7 @@ def risk_asymmetry(*, extra: bool, fair: bool) -> float:
     other. Zero up to round-off if and only if signs are fair.
     """
     table = _prompts(extra=extra, fair=fair)
-    odd = np.array([[-1.0 if _odd(_kind(s, t)) else 1.0 for t in _NAMES] for s in _NAMES])
+    odd = np.array([[-1.0 if _odd(kind(s, t)) else 1.0 for t in _NAMES] for s in _NAMES])
     one = _point(None, mirrored=False)
     W_O = one["W_O"].copy()
     W_O[0::2], W_O[1::2] = one["W_O"][1::2] * _MIRROR, one["W_O"][0::2] * _MIRROR

@@ -77,7 +77,7 @@ def derive(
 
 @cache
 def _derived(level: Level, loss: str, activation: str, truncated: bool) -> Recursion:
-    living = closure(LEVELS[level])
+    living = closure(LEVELS[level], loss=loss, activation=activation)
     if not living.across:
         if truncated:
             raise ValueError(f"level {level} is exact as it is; only level Z has a diagonal truncation")

@@ -31,6 +31,10 @@ class PromptTable:
     match: Float[np.ndarray, "N L"]
     p: Float[np.ndarray, " N"]
 
+    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """The arrays by the names of `span.py`, with a member axis that all members share."""
+        return {name: array[None] for name, array in vars(self).items()}
+
 
 class _Word(NamedTuple):
     own: int

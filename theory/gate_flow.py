@@ -16,8 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import sympy as sp
 from jaxtyping import Float
-from scipy.integrate import DOP853
-from scipy.integrate._ivp.base import DenseOutput
+from scipy.integrate import DOP853, DenseOutput
 from scipy.optimize import brentq
 
 from theory import forward as fw
@@ -25,7 +24,7 @@ from theory.coefficients import Arrays, constants, from_layout, project, to_layo
 from theory.derive import Recursion, derive
 from theory.functions import Gate, LeakyReLU, ReLU
 from theory.integrate import Progress, step
-from theory.lower import Lowered, System, compile_recursion, lower
+from theory.lower import Lowered, System, coefficient_name, compile_recursion, lower
 from theory.setting import PolysemeError, Regime
 
 _gate = sp.IndexedBase("gate")
@@ -35,7 +34,8 @@ _VELOCITY = "velocity_"
 # pre-activation then has two zeros within a sixteenth of a step over which the solver resolves it as a polynomial.
 SAMPLES = 16
 # How far beyond [0, 1] the value of a sliding gate has to be to leave its kink. A neuron with no other open gate rests at
-# its kink with a value of zero, whose sign is round-off; leaving late by this much moves a path by its square.
+# its kink with a value of zero, whose sign is round-off. Leaving that late changes the field by that share of a jump for
+# as long as the value takes to get there, which for values that move at rates of order one is a time of that order.
 CLEARLY = 1e-7
 # Local errors add up along a path, so the solver works this much below the tolerance that is asked for.
 SAFETY = 100.0
@@ -84,12 +84,10 @@ def freeze(recursion: Recursion) -> Frozen:
         )
 
     gradient = {x: frozen(right) for x, right in recursion.gradient.items()}
-    rate = sp.Add(*(h.diff(x) * sp.IndexedBase(f"{_VELOCITY}{_name(x)}")[x.indices] for x in recursion.state))
+    rate = sp.Add(
+        *(h.diff(x) * sp.IndexedBase(f"{_VELOCITY}{coefficient_name(x)}")[x.indices] for x in recursion.state)
+    )
     return Frozen(system=compile_recursion(replace(recursion, gradient=gradient)), rate=lower({"rate": rate}))
-
-
-def _name(x: sp.Indexed) -> str:
-    return str(x.base.label).replace("^{", "_").replace("}", "")
 
 
 @cache
@@ -128,8 +126,7 @@ class Flow:
 
     def __call__(self, times: Float[np.ndarray, " times"]) -> dict[str, np.ndarray]:
         """W_Q_blocks, W_K_blocks (times, K1, 2, 2), alpha, beta (times, m, K1) at the given times (section 8)."""
-        states = [from_layout(_unflatten(self.vector(float(time)), self.shapes)) for time in times]
-        return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+        return from_layout(_unflatten(np.stack([self.vector(float(time)) for time in times]), self.shapes))
 
 
 def flow(
@@ -138,13 +135,12 @@ def flow(
     *,
     tau: float,
     tolerance: float = 1e-9,
-    events: bool = True,
+    solver: "type[Solver] | None" = None,
     progress: Progress | None = None,
 ) -> Flow:
     """The level-B gradient flow of one member up to time `tau` = sum of eta_t, at a relative and absolute `tolerance`.
 
-    Without `events`, gates stay as they are at the start: a wrong twin.
-
+    `solver` replaces how gates are treated, for wrong twins.
     PolysemeError if the start has an ensemble axis (see `flows`), or if a kink is ambiguous.
     """
     if np.ndim(initial["W_Q"]) != 2:
@@ -152,7 +148,7 @@ def flow(
             "got a start with an ensemble axis, expected one member; type the state of one, or use `flows`"
         )
     frozen = _frozen("B", regime.training.loss, regime.model.activation)
-    return _Solver(regime, initial, frozen, tolerance, events=events).solve(tau, progress)
+    return (solver or Solver)(regime, initial, frozen, tolerance).solve(tau, progress)
 
 
 def flows(
@@ -182,14 +178,19 @@ def _flatten(state: Mapping[str, Float[np.ndarray, "..."]]) -> Float[np.ndarray,
     return np.concatenate([array.ravel() for array in state.values()])
 
 
-def _unflatten(vector: Float[np.ndarray, " n"], shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
+def _unflatten(vectors: Float[np.ndarray, "members n"], shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
+    """Flattened states as the members of an ensemble."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1]
-    parts = np.split(vector, ends)
-    return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    parts = np.split(vectors, ends, axis=1)
+    return {
+        name: part.reshape(len(vectors), *shape[1:]) for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
 
 
-class _Solver:
+class Solver:
     """The hybrid state of the flow: coefficients, frozen gates, and the groups that slide."""
+
+    follows_gates = True
 
     def __init__(
         self,
@@ -197,14 +198,13 @@ class _Solver:
         initial: Mapping[str, Float[np.ndarray, "..."]],
         frozen: Frozen,
         tolerance: float,
-        *,
-        events: bool,
     ) -> None:
+        """All gates as the start has them."""
         self.frozen, self.tolerance, self.local = frozen, tolerance, max(tolerance / SAFETY, FINEST)
         self.state = to_layout(project(initial, regime.concepts.K1))
         self.shapes = {name: array.shape for name, array in self.state.items()}
         self.numbers = constants(regime, np.asarray(initial["r"]))
-        self.smooth = regime.model.activation == "identity" or not events
+        self.smooth = regime.model.activation == "identity" or not self.follows_gates
         self.L = regime.prompt.L
         h = self._preactivation(_flatten(self.state))
         self.gate = (h > 0).astype(np.float64)
@@ -218,31 +218,22 @@ class _Solver:
 
     def _preactivation(self, vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, "..."]:
         lowered = self.frozen.system.preactivation
-        arguments = {**self.numbers, **_unflatten(vector, self.shapes)}
+        arguments = {**self.numbers, **_unflatten(vector[None], self.shapes)}
         return np.asarray(lowered({name: arguments[name] for name in lowered.names})["h"])
 
     def _velocity(
         self, vectors: Float[np.ndarray, "settings n"], gates: Float[np.ndarray, "settings ..."]
     ) -> Float[np.ndarray, "settings n"]:
         """The field with given gates; one Euler step of size 1 from x is x + field(x)."""
-        after = step(self._members(vectors), {**self.numbers, "gate": gates}, 1.0, self.frozen.system)
+        after = step(_unflatten(vectors, self.shapes), {**self.numbers, "gate": gates}, 1.0, self.frozen.system)
         return np.concatenate([array.reshape(len(vectors), -1) for array in after.values()], axis=1) - vectors
-
-    def _members(self, vectors: Float[np.ndarray, "settings n"]) -> Arrays:
-        """States as members of an ensemble."""
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()])[:-1]
-        parts = np.split(vectors, ends, axis=1)
-        return {
-            name: part.reshape(len(vectors), *shape[1:])
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
 
     def _rates(
         self, vectors: Float[np.ndarray, "settings n"], velocities: Float[np.ndarray, "settings n"]
     ) -> Float[np.ndarray, "settings ..."]:
         """dh/dtau of every pre-activation along velocities."""
-        moving = {f"{_VELOCITY}{name}": part for name, part in self._members(velocities).items()}
-        arguments = {**self.numbers, **self._members(vectors), **moving}
+        moving = {f"{_VELOCITY}{name}": part for name, part in _unflatten(velocities, self.shapes).items()}
+        arguments = {**self.numbers, **_unflatten(vectors, self.shapes), **moving}
         lowered = self.frozen.rate
         return np.asarray(lowered({name: arguments[name] for name in lowered.names})["rate"])
 
@@ -284,14 +275,20 @@ class _Solver:
         rates = self._rates(vectors, np.concatenate([base[None], units]))
         matrix = np.array([[self._of_group(rate[None], group) for rate in rates[1:]] for group in groups])
         right = -np.array([self._of_group(rates[:1], group) for group in groups])
-        try:
-            values = np.linalg.solve(matrix, right)
-        except np.linalg.LinAlgError:
-            raise PolysemeError(
-                f"the flow slides along {len(groups)} kinks that are not independent; type a shorter time"
-            ) from None
+        values = self.values_at_kinks(matrix, right)
         velocity = base + values @ units
         return velocity, dict(zip(groups, map(float, values), strict=True))
+
+    def values_at_kinks(
+        self, matrix: Float[np.ndarray, "groups groups"], right: Float[np.ndarray, " groups"]
+    ) -> Float[np.ndarray, " groups"]:
+        """The gate values that keep the pre-activations of sliding gates at zero: matrix values = right."""
+        try:
+            return np.linalg.solve(matrix, right)
+        except np.linalg.LinAlgError:
+            raise PolysemeError(
+                f"the flow slides along {len(right)} kinks that are not independent; type a shorter time"
+            ) from None
 
     # -- events --------------------------------------------------------------------------------------------
 
@@ -335,7 +332,8 @@ class _Solver:
             h = self._preactivation(vector)
             wrong = ((h > 0) != (self.gate > 0)) & ~slides & self.followed
             groups = list(dict.fromkeys(self._group(tuple(index.tolist())) for index in np.argwhere(wrong)))
-            near = {group for group in self.settling if abs(self._of_group(h, group)) < 100 * self.tolerance}
+            # Within what a path may be off by its sign says nothing yet: the tolerance, times SAFETY for what h magnifies.
+            near = {group for group in self.settling if abs(self._of_group(h, group)) < SAFETY * self.tolerance}
             self.settling &= {group for group in near if group in groups}
             groups = [group for group in groups if group not in self.settling]
             hits = [(self._root(dense, float(left), float(right), group), group, "crosses") for group in groups]

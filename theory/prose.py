@@ -128,13 +128,8 @@ def definitions(recursion: Recursion) -> tuple[str, ...]:
     return (*_VECTORS, "\n\n" + _PEIRCE[0], *_PEIRCE[1:], "\n\n" + tail[0], *tail[1:])
 
 
-def closure(recursion: Recursion) -> tuple[str, ...]:
+def closure() -> tuple[str, ...]:
     """What the table of blocks says."""
-    other = (
-        ()
-        if (recursion.loss, recursion.activation) == ("logistic", "relu")
-        else (r"The witnesses are evaluated with the logistic loss and the ReLU; the proofs use neither.",)
-    )
     return (
         r"One prompt contributes $W_K\bigl(\sum_l s'_l x_l\bigr)x_{\mathrm{query}}^\top$ to the gradient in $W_Q$ and",
         r"$W_Q\,x_{\mathrm{query}}\bigl(\sum_l s'_l x_l\bigr)^\top$ to that in $W_K$. Since softmax does not see a shift of",
@@ -142,7 +137,6 @@ def closure(recursion: Recursion) -> tuple[str, ...]:
         r"blocks by $E_{st}E_{tv}=E_{sv}$ therefore shows which blocks can be reached from those of the start. A block",
         r"is alive if, besides, its derived gradient is non-zero at some point (a witness). Rows are directions of",
         r"the first letter, columns of the second; a prime marks another concept, or another feature.",
-        *other,
     )
 
 

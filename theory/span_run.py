@@ -11,7 +11,6 @@ import sympy as sp
 from jaxtyping import Float
 
 from theory import span
-from theory.closure import arrays_of
 from theory.coefficients import concept_vectors
 from theory.derive import Recursion, derive
 from theory.enumeration import PromptTable, enumerate_prompts
@@ -128,7 +127,7 @@ def integrate_span(
     training = regime.training
     chosen = recursion or derive("Z", loss=training.loss, activation=regime.model.activation, truncated=truncated)
     run = SpanRun(chosen, regime, np.asarray(initial["r"]))
-    law = arrays_of(enumerate_prompts(regime))
+    law = enumerate_prompts(regime).arrays()
     state = run.kept(project_span(initial, regime.concepts.K1))
     records, recorded = training.record_steps(), []
     fed = iter(batches) if batches is not None else None
@@ -141,7 +140,7 @@ def integrate_span(
                 if progress:
                     progress(t, training.steps)
             if t < training.steps:
-                state = run.step(state, law if fed is None else arrays_of(next(fed)), step_size(regime, t))
+                state = run.step(state, law if fed is None else next(fed).arrays(), step_size(regime, t))
     stacked = {name: np.stack([record[name] for record in recorded], axis=1) for name in recorded[0]}
     ensemble = initial["W_Q"].ndim == 3
     return {"step": np.asarray(records)} | {name: array if ensemble else array[0] for name, array in stacked.items()}
@@ -156,7 +155,7 @@ def truncation_residual(
     run = SpanRun(
         derive("Z", loss=regime.training.loss, activation=regime.model.activation), regime, np.asarray(initial["r"])
     )
-    law, left_out = arrays_of(enumerate_prompts(regime)), []
+    law, left_out = enumerate_prompts(regime).arrays(), []
     for j in range(len(trajectory["step"])):
         W_O = np.stack([trajectory["alpha"][j], trajectory["beta"][j]], axis=-1)
         state = {"W_O": W_O.reshape(1, len(W_O), -1)}

@@ -7,6 +7,7 @@ import sympy as sp
 
 from checks import controls
 from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
+from checks.claims.penalty import as_atoms
 from checks.controls import Theory
 from checks.hypotheses import DISTINCT, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Laboratory
@@ -61,10 +62,7 @@ def _difference(left: sp.Expr, right: sp.Expr) -> sp.Expr:
     def normal(expression: sp.Expr) -> sp.Expr:
         return sp.expand(expression.xreplace(short).replace(sp.Sum, _pull)).xreplace({fw.e**2: sp.S.One})
 
-    residual = sp.expand(normal(left) - normal(right))
-    for kind in (sp.Sum, sp.Function, sp.Indexed):  # outermost first
-        residual = residual.xreplace({atom: sp.Symbol(str(atom)) for atom in residual.atoms(kind)})
-    return residual
+    return as_atoms(normal(left) - normal(right))
 
 
 def _pull(body: sp.Expr, limits: sp.Tuple) -> sp.Expr:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from checks.claim import Claim, Compared, Evidence, Hypothesis, WrongTwin
+from checks.claims.levels import COLLECTED, compared
 from checks.hypotheses import DISTINCT, GENTLE, PENALISED, PURE, TRAINS
 from checks.laboratory import Arrays, Laboratory
 from checks.rules import RoundOff
@@ -43,20 +44,10 @@ MINIBATCHES = {
 }
 COEFFICIENTS = ("W_Q_blocks", "W_K_blocks", "alpha", "beta")
 OBSERVED = ("loss", "attention", "error")
-COLLECTED = "8 (d_x + d_y + L + m + steps) unit round-offs: nested sums, and one rounding of the state per step"
 
 
 def _compare(title: str, regime: Regime, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> list:
-    width = regime.concepts.d_x + regime.concepts.d_y + regime.prompt.L + regime.model.m
-    return [
-        Compared(
-            name=f"{name}, {title}",
-            difference=float(np.abs(one[name] - other[name]).max()),
-            scale=float(np.abs(one[name]).max()) or 1.0,
-            roundings=8.0 * (width + regime.training.steps),
-        )
-        for name in (*COEFFICIENTS, *OBSERVED)
-    ]
+    return compared(title, regime, {name: (other[name], one[name]) for name in (*COEFFICIENTS, *OBSERVED)})
 
 
 def _plain(laboratory: Laboratory, title: str, regime: Regime) -> tuple[Arrays, Arrays]:

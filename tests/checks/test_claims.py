@@ -77,6 +77,7 @@ FIXED = {claim.id for claim in algebra.CLAIMS + softmax.CLAIMS} - {
     "closure/diagonal_truncation_is_leading_order_in_extras",
     "closure/window_of_counts_leaves_out_what_it_says",
     "closure/flow_keeps_its_tolerance_across_gate_events",
+    "closure/recursion_converges_to_the_sliding_flow",
 }
 DICTIONARY = "algebra/drawn_dictionary_has_the_stated_overlaps"
 DRIFT = "gradient/level_b_drift_matches_population_autograd"

@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 
 from checks.claims import balance, identities, invariants, penalty
+from checks.claims.forms import GatesKept
 from checks.court import try_claim
 from checks.laboratory import Laboratory
 from checks.report import _math
@@ -153,7 +154,7 @@ def test_a_rate_wrong_by_one_part_in_ten_thousand_is_refuted():
 def test_a_solver_that_misses_gate_events_keeps_the_balance_too():
     # The identity holds for any gates: it tests the attention, and says nothing about events, which the flow's own claims do.
     start, regime = laboratory("one concept").any_start, laboratory("one concept").one
-    path = flow(regime, start, tau=8.0, tolerance=1e-10, events=False)(np.array([0.0, 8.0]))
+    path = flow(regime, start, tau=8.0, tolerance=1e-10, solver=GatesKept)(np.array([0.0, 8.0]))
     Q, K = path["W_Q_blocks"], path["W_K_blocks"]
     B = Q @ Q.swapaxes(-1, -2) - K @ K.swapaxes(-1, -2)
     assert np.abs(B[1] - np.exp(-2 * regime.training.lam * 8.0) * B[0]).max() < 1e-9

@@ -51,6 +51,14 @@ def test_mirrored_neurons_with_extras_keep_the_blocks_that_are_even_in_b():
         assert closure(Hypotheses(mirrored=True, extra=True)).live(name) == even | {("perp", "perp")}
 
 
+@pytest.mark.parametrize("loss", ["squared", "exponential"])
+@pytest.mark.parametrize("activation", ["leaky_relu", "identity"])
+def test_other_losses_and_activations_make_the_same_blocks_live(loss, activation):
+    for hypotheses in SETTINGS:
+        usual, other = closure(hypotheses), closure(hypotheses, loss=loss, activation=activation)
+        assert [other.live(name) for name in ("W_Q", "W_K")] == [usual.live(name) for name in ("W_Q", "W_K")]
+
+
 SETTINGS = [Hypotheses(mirrored=m, fair=f, extra=x) for m, f, x in product((False, True), repeat=3)]
 
 
@@ -97,7 +105,7 @@ def test_exchanging_signs_is_a_symmetry_of_fair_laws_alone():
 
 def wrongly(monkeypatch, name, replacement):
     monkeypatch.setattr(closures, name, replacement)
-    return closures.closure.__wrapped__
+    return lambda hypotheses: closures._closure.__wrapped__(hypotheses, "logistic", "relu")
 
 
 def test_a_block_that_cannot_be_reached_but_is_is_an_error(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from sim.initial import draw_initial
 from theory.coefficients import project, to_layout
 from theory.flow import flow_end, recursion_end, smooth_horizon
-from theory.gate_flow import flow, flows, schedule_times
+from theory.gate_flow import Solver, flow, flows, schedule_times
 from theory.integrate import integrate
 from theory.setting import PolysemeError, Regime
 
@@ -119,9 +119,13 @@ def test_the_error_stays_within_the_tolerance_across_events(seed):
     assert 0 < max(errors) <= 1e-6
 
 
+class GatesKept(Solver):
+    follows_gates = False
+
+
 def test_the_events_are_needed():
     regime, initial = busy(2)
-    right, wrong = (flow(regime, initial, tau=TAU, tolerance=1e-8, events=events) for events in (True, False))
+    right, wrong = (flow(regime, initial, tau=TAU, tolerance=1e-8, solver=solver) for solver in (Solver, GatesKept))
     assert not wrong.events
     assert np.abs(right.vector(TAU) - wrong.vector(TAU)).max() > 1e-2
 

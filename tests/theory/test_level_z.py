@@ -10,7 +10,6 @@ import pytest
 from sim.initial import draw_initial, mirrored
 from sim.probe import sequence_of_prompts
 from sim.train import simulate
-from theory.closure import arrays_of
 from theory.coefficients import concept_vectors
 from theory.derive import derive
 from theory.enumeration import MOST_PROMPTS, PromptTable, enumerate_prompts
@@ -111,7 +110,7 @@ def test_the_gradient_is_section_3_for_any_prompt():
     rng, D = np.random.default_rng(1), 5
     state = {"W_Q": rng.normal(size=(1, D, D)), "W_K": rng.normal(size=(1, D, D)), "W_O": rng.normal(size=(1, 6, 4))}
     table = enumerate_prompts(regime)
-    gradient = SpanRun(derive("Z"), regime, initial["r"]).gradient(state, arrays_of(table))
+    gradient = SpanRun(derive("Z"), regime, initial["r"]).gradient(state, table.arrays())
     total = {name: np.zeros_like(array[0]) for name, array in state.items()}
     weights = {name: array[0] for name, array in state.items()} | {"r": initial["r"]}
     for q in range(len(table.p)):
@@ -126,7 +125,7 @@ def test_the_gradient_is_section_3_for_any_prompt():
         for name, part in prompt_gradients(weights, prompt).items():
             total[name] += table.p[q] * part
     chosen = PromptTable(**{name: array[::40] for name, array in vars(table).items()})
-    some = SpanRun(derive("Z"), regime, initial["r"]).gradient(state, arrays_of(chosen))
+    some = SpanRun(derive("Z"), regime, initial["r"]).gradient(state, chosen.arrays())
     for name in total:
         np.testing.assert_allclose(some[name][0], total[name], rtol=0, atol=1e-13, err_msg=name)
         assert np.abs(gradient[name]).max() > 1e-3
