@@ -1,15 +1,19 @@
 """Claims, evidence, verdicts, figures and the report: never trains, never imports torch.
 
-claim       Claim, Hypothesis, Evidence, Rule, Verdict
-rules       how evidence becomes a verdict, and every threshold
+claim       Claim, Hypothesis, Rule, Verdict
+evidence    rows of raw measurements
+rules/      how evidence becomes a verdict, and every threshold
+budget      the false-alarm budget, and how it is divided
+ledger      what verdicts rest on, over the graph of claims
 claims/     one file per family, and the registry CLAIMS
 controls    wrong theories that the checks must refute
 laboratory  the only door to sim
+pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record
 verify      a whole verification: figures, records, report
 plots, margins, style, report, files   what is written
 initial_state   reading and checking initial states
-cli         the command line
+cli, commands/   the command line
 terminal    errors as sentences, and progress bars
 readme      the generated parts of the README
 """

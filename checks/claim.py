@@ -1,13 +1,13 @@
-"""Claims, their hypotheses and their evidence (THEORY.md section 7)."""
+"""Claims, their hypotheses and their verdicts (THEORY.md section 7)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import sympy as sp
-
+from checks.evidence import Evidence
 from checks.laboratory import Laboratory
+from checks.ledger import Basis
 from theory.setting import Regime
 
 
@@ -41,81 +41,63 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Hypothesis:
-    """A named predicate on the regime, with what it saw there."""
+    """A predicate on the regime, with what it saw there.
 
+    `key` is the short name that `--drop` takes. `arranged` are changes of the regime by which the check itself makes
+    the hypothesis hold, so that it need not be met by the user's file; a dropped hypothesis is neither asked for nor
+    arranged.
+    """
+
+    key: str
     name: str
     holds: Callable[[Regime], bool]
     got: Callable[[Regime], str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exact:
-    """A quantity that must be exactly zero: a SymPy expression, decided in symbols or rationals."""
-
-    name: str
-    residual: sp.Expr
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """Two computations of one array: their largest difference, the array's largest size, and unit round-offs.
-
-    `roundings` says how many unit round-offs the two may differ by, relative to `scale`: counted by the
-    measurement from the sizes of the sums involved, judged by the rule. `jump` is how far the computation moves
-    by itself under tiny nudges, beyond what it moves smoothly: not zero where a gate sits on its kink.
-    """
-
-    name: str
-    difference: float
-    scale: float
-    roundings: float
-    jump: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimated:
-    """A difference that should be zero, estimated from `samples` independent samples, and the size it is judged by."""
-
-    name: str
-    estimate: float
-    standard_error: float
-    samples: int
-    scale: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """An order of convergence with the half-width of what is known about it."""
-
-    name: str
-    order: float
-    half_width: float
-
-
-Row = Exact | Compared | Estimated | Fitted
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Raw measurements, without a verdict: rows of one kind, and the facts of the run (grid, seeds, sizes)."""
-
-    rows: tuple[Row, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    arranged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A verdict on evidence: the worst measured value, what was allowed, why that much, and one sentence."""
+    """A verdict on evidence: the worst measured value, what was allowed, why that much, and one sentence.
+
+    A statistical rule also says how surprising the evidence is: `p_support` bounds its probability if the claim is off by
+    its margin or more, `p_refute` if it is true within it; the level decides between them. `slack` is how many times
+    too large a bound is.
+    """
 
     verdict: Verdict
     measured: float
     bound: float
     sentence: str
+    p_support: float | None = None
+    p_refute: float | None = None
+    slack: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The size of a statistical check, fixed before it runs.
+
+    `samples` independent samples for each row; `detects`: the smallest deviation, in the units of the judgement, that is
+    refuted with probability `power` or more; `power`: the probability with which a claim that is exactly true is
+    supported, less than asked for where the size had to be capped.
+    """
+
+    samples: int
+    detects: float
+    power: float
 
 
 @runtime_checkable
 class Rule(Protocol):
-    """Turns evidence into a judgement; holds every threshold and its reason, and measures nothing."""
+    """Turns evidence into a judgement; holds every threshold and its reason, and measures nothing.
+
+    A rule whose `is_statistical` is true has a share of the suite's budget, and says how often it errs.
+    """
+
+    @property
+    def is_statistical(self) -> bool:
+        """Whether the evidence is random."""
+        ...
 
     @property
     def name(self) -> str:
@@ -153,6 +135,7 @@ class Claim:
     `asserts()` builds what the claim states (an expression, a formula, a compiled recursion, ...);
     `measure(laboratory, asserted)` gathers the evidence for it, and is run for the wrong twin's assertion too.
     A claim of scope `any regime` looks at nothing of the regime: it is decided in symbols or at sizes of its own.
+    `plan(laboratory)` says how many samples a statistical claim will take; it is recorded before they are taken.
     """
 
     id: str
@@ -165,7 +148,8 @@ class Claim:
     rule: Rule
     wrong_twin: WrongTwin
     uses: tuple[str, ...] = ()
-    rests_on: tuple[str, ...] = ()
+    rests_on: tuple[Basis, ...] = ()
+    plan: Callable[[Laboratory], Plan] | None = None
     scope: Literal["any regime", "this regime"] = "this regime"
 
     @property

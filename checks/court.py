@@ -3,44 +3,40 @@
 import dataclasses
 import fnmatch
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from checks.claim import Claim, Evidence, Judgement, Verdict
+from checks.budget import settle
+from checks.claim import Claim, Judgement, Plan, Verdict
 from checks.claims import CLAIMS
+from checks.evidence import Evidence
 from checks.laboratory import Laboratory
-from checks.rules import SUITE_FALSE_ALARM, Equivalence
+from checks.ledger import Record
 from theory.setting import PolysemeError
 
-Record = dict[str, Any]
 
-
-def level_per_claim(claims: Iterable[Claim] = CLAIMS) -> float:
-    """Each statistical claim's even share of the suite's false-alarm budget, over all registered claims."""
-    return SUITE_FALSE_ALARM / max(1, sum(isinstance(claim.rule, Equivalence) for claim in claims))
-
-
-def select(pattern: str) -> tuple[Claim, ...]:
-    """The registered claims whose id matches a glob, or whose family is named; PolysemeError if there is none."""
-    if pattern in {claim.family for claim in CLAIMS}:
+def select(pattern: str, claims: Sequence[Claim] = CLAIMS) -> tuple[Claim, ...]:
+    """The claims whose id matches a glob, or whose family is named; PolysemeError if there is none."""
+    if pattern in {claim.family for claim in claims}:
         pattern = f"{pattern}/*"
-    chosen = tuple(claim for claim in CLAIMS if fnmatch.fnmatchcase(claim.id, pattern))
+    chosen = tuple(claim for claim in claims if fnmatch.fnmatchcase(claim.id, pattern))
     if not chosen:
-        families = ", ".join(dict.fromkeys(f"'{claim.family}/*'" for claim in CLAIMS))
+        families = ", ".join(dict.fromkeys(f"'{claim.family}/*'" for claim in claims))
         raise PolysemeError(
             f"--only '{pattern}' matches no claim; type a claim id or a glob such as {families} (`polyseme claims` lists them)"
         )
     return chosen
 
 
-def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str) -> Record:
-    """The record of one claim as results.json holds it, `fully_supported` still open.
+def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collection[str] = ()) -> Record:
+    """The record of one claim as results.json holds it; what needs the other claims is still open (`settle_records`).
 
     A claim outside its hypotheses is not_applicable. Evidence that cannot be gathered makes it missing, a broken
-    check or a surviving wrong twin makes it an error; neither stops the other claims.
+    check or a surviving wrong twin makes it an error; neither stops the other claims. Hypotheses whose key is in `drop`
+    are not asked for. Statistical claims are judged at the level of the laboratory.
     """
     start = time.perf_counter()
     hypotheses: list[Record] = []
@@ -48,17 +44,18 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str) -> Record:
     evidence: Evidence | None = None
     judgement: Judgement | None = None
     control: Record | None = None
+    plan: Plan | None = None
     try:
-        hypotheses += [
-            {"name": x.name, "holds": x.holds(laboratory.regime), "got": x.got(laboratory.regime)}
-            for x in claim.hypotheses
-        ]
-        if failed := [x for x in hypotheses if not x["holds"]]:
+        here, hypotheses = grant(claim, laboratory, drop)
+        if failed := [x for x in hypotheses if x["holds"] is False]:
             sentence = f"needs {failed[0]['name']}; here {failed[0]['got']}"
         else:
-            evidence, judgement = _judge(claim, laboratory, claim.asserts())
+            plan = claim.plan(here) if claim.plan else None
+            evidence, judgement = judge(claim, here, claim.asserts())
             verdict, sentence = judgement.verdict, judgement.sentence
-            control = _try_twin(claim, laboratory)
+            if plan and (taken := _samples(evidence)) != {plan.samples}:
+                raise ValueError(f"planned {plan.samples} samples for each row and took {sorted(taken)}")
+            control = _try_twin(claim, here)
             undecided = verdict == control["verdict"] == Verdict.INCONCLUSIVE
             if control["verdict"] != Verdict.REFUTED and not undecided:
                 verdict = Verdict.ERROR
@@ -67,6 +64,7 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str) -> Record:
         verdict, sentence = Verdict.MISSING, str(problem)
     except Exception as problem:  # one broken check must not cost the verdicts of the others; it is reported
         verdict, sentence = Verdict.ERROR, f"the check broke: {type(problem).__name__}: {problem}"
+    dropped = "".join(f" --drop {key}" for key in sorted(drop))
     return {
         "id": claim.id,
         "family": claim.family,
@@ -79,26 +77,55 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str) -> Record:
         "measured": judgement.measured if judgement else None,
         "measured_text": claim.rule.measures,
         "bound": judgement.bound if judgement else None,
+        "slack": judgement.slack if judgement else None,
         "reason": claim.rule.reason,
         "rule": claim.rule.name,
+        "statistics": _statistics(judgement, plan, laboratory.level) if claim.rule.is_statistical else None,
         "hypotheses": hypotheses,
         "control": control,
         "evidence": as_plain(evidence) if evidence else {},
-        "rests_on": _rests_on(claim),
+        "rests_on": [{"ground": str(basis.ground), "text": basis.text} for basis in claim.rests_on],
         "uses": list(claim.uses),
         "fully_supported": None,
+        "in_the_end": [],
         "seconds": time.perf_counter() - start,
-        "replay": f"{replay} --only {claim.id}",
+        "replay": f"{replay} --only {claim.id}{dropped}",
     }
 
 
-def _judge(claim: Claim, laboratory: Laboratory, asserted: Any) -> tuple[Evidence, Judgement]:
+def grant(claim: Claim, laboratory: Laboratory, drop: Collection[str] = ()) -> tuple[Laboratory, list[Record]]:
+    """The laboratory of the regime with what the check arranges, and what became of each hypothesis.
+
+    `holds` is true, false, or None for a hypothesis that is dropped. Nothing is arranged once one has failed.
+    """
+    regime, records, failed = laboratory.regime, [], False
+    for hypothesis in claim.hypotheses:
+        record: Record = {"key": hypothesis.key, "name": hypothesis.name, "holds": None, "got": "dropped"}
+        if hypothesis.key not in drop:
+            arranged = bool(hypothesis.arranged) and not failed and not hypothesis.holds(regime)
+            if arranged:
+                regime = regime.replace(**{name: dict(changes) for name, changes in hypothesis.arranged.items()})
+            holds = bool(hypothesis.holds(regime))
+            failed = failed or not holds
+            record |= {"holds": holds, "got": hypothesis.got(regime) + (", arranged by the check" if arranged else "")}
+        records.append(record)
+    return laboratory.at(regime), records
+
+
+def judge(claim: Claim, laboratory: Laboratory, asserted: Any) -> tuple[Evidence, Judgement]:
+    """Evidence for what is asserted, and the judgement on it at the level of the laboratory."""
     evidence = claim.measure(laboratory, asserted)
-    return evidence, claim.rule.judge(evidence, level=level_per_claim())
+    return evidence, claim.rule.judge(evidence, level=laboratory.level)
+
+
+def _samples(evidence: Evidence) -> set[int]:
+    """How many samples the rows that have any were made of."""
+    sizes = {getattr(row, "samples", getattr(row, "trials", 0)) for row in evidence.rows}
+    return sizes - {0}
 
 
 def _try_twin(claim: Claim, laboratory: Laboratory) -> Record:
-    _, judgement = _judge(claim, laboratory, claim.wrong_twin.asserts())
+    _, judgement = judge(claim, laboratory, claim.wrong_twin.asserts())
     return {
         "name": claim.wrong_twin.name,
         "statement": claim.wrong_twin.statement,
@@ -109,29 +136,46 @@ def _try_twin(claim: Claim, laboratory: Laboratory) -> Record:
     }
 
 
-def _rests_on(claim: Claim) -> list[str]:
-    level = f"statistics at level {level_per_claim():.2g}"
-    return [level if basis == "statistics" else basis for basis in claim.rests_on]
+def _statistics(judgement: Judgement | None, plan: Plan | None, share: float) -> Record:
+    """What a statistical claim spends of the budget, and what it sees for it; adjusted p-values are still open."""
+    return {
+        "share": share,
+        "p_support": judgement.p_support if judgement else None,
+        "p_refute": judgement.p_refute if judgement else None,
+        "adjusted_support": None,
+        "adjusted_refute": None,
+        "samples": plan.samples if plan else None,
+        "detects": plan.detects if plan else None,
+        "power": plan.power if plan else None,
+    }
 
 
-def close_over_uses(records: list[Record]) -> None:
-    """Fill in `fully_supported`: the claim and every claim that it uses are supported, over the whole graph.
+_DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE)
 
-    None where a claim that is needed was not tried in this run.
-    """
-    by_id = {record["id"]: record for record in records}
 
-    def fully(identifier: str) -> bool | None:
-        if identifier not in by_id:
-            return None
-        record = by_id[identifier]
-        if record["verdict"] != Verdict.SUPPORTED:
-            return False
-        below = [fully(used) for used in record["uses"]]
-        return False if False in below else None if None in below else True
-
-    for record in records:
-        record["fully_supported"] = fully(record["id"])
+def settle_records(records: Iterable[Record], family: int) -> None:
+    """Holm's procedure over the statistical claims of a run (`budget.settle`): open verdicts may become firm."""
+    tried = [x for x in records if x["statistics"] and x["statistics"]["p_support"] is not None]
+    tried = [x for x in tried if x["verdict"] in _DECIDED]
+    judgements = [
+        Judgement(
+            verdict=Verdict(x["verdict"]),
+            measured=x["measured"],
+            bound=x["bound"],
+            sentence=x["sentence"],
+            p_support=x["statistics"]["p_support"],
+            p_refute=x["statistics"]["p_refute"],
+        )
+        for x in tried
+    ]
+    for record, settled in zip(tried, settle(judgements, family), strict=True):
+        record["statistics"] |= {
+            "adjusted_support": settled.adjusted_support,
+            "adjusted_refute": settled.adjusted_refute,
+        }
+        # A twin that is still open cannot be what made the check able to fail.
+        if record["control"]["verdict"] == Verdict.REFUTED:
+            record |= {"verdict": str(settled.judgement.verdict), "sentence": settled.judgement.sentence}
 
 
 def exit_status(records: Iterable[Mapping[str, Any]]) -> int:

@@ -6,6 +6,7 @@ from checks.claim import Hypothesis
 from theory.setting import Regime
 
 PURE = Hypothesis(
+    key="pure",
     name="pure prompts: p_extra = sigma_x = sigma_y = 0",
     holds=lambda regime: regime.prompt.is_pure,
     got=lambda regime: ", ".join(
@@ -21,6 +22,7 @@ def _first_decay(regime: Regime) -> float:
 
 
 PENALISED = Hypothesis(
+    key="penalised",
     name="an L2 penalty that float64 can see: eta_0 lam >= 1e-8",
     holds=lambda regime: _first_decay(regime) >= 1e-8,
     got=lambda regime: f"eta_0 lam = {_first_decay(regime):.2g}",
@@ -36,72 +38,92 @@ def _forgotten(regime: Regime) -> float:
 
 
 GENTLE = Hypothesis(
+    key="gentle",
     name="the penalty leaves the start above round-off: eta_0 lam <= 1/2 and lam sum_t eta_t <= 12",
     holds=lambda regime: _first_decay(regime) <= 0.5 and _forgotten(regime) <= 12,
     got=lambda regime: f"eta_0 lam = {_first_decay(regime):.2g}, lam sum_t eta_t = {_forgotten(regime):.3g}",
 )
 
 DISTINCT = Hypothesis(
+    key="distinct",
     name="float64 can tell the features of a concept apart: kappa_x, kappa_y <= 0.9999",
     holds=lambda regime: max(regime.concepts.kappa_x, regime.concepts.kappa_y) <= 0.9999,
     got=lambda regime: f"kappa_x = {regime.concepts.kappa_x:.10g}, kappa_y = {regime.concepts.kappa_y:.10g}",
 )
 
 SOMETHING_OUTSIDE = Hypothesis(
+    key="something_outside",
     name="a direction outside all concepts: d_x > 2 K1 or d_y > 2 K1",
     holds=lambda regime: max(regime.concepts.d_x, regime.concepts.d_y) > 2 * regime.concepts.K1,
     got=lambda regime: f"d_x = {regime.concepts.d_x}, d_y = {regime.concepts.d_y}, K1 = {regime.concepts.K1}",
 )
 
 FAIR = Hypothesis(
+    key="fair",
     name="fair signs: p_plus = 1/2",
     holds=lambda regime: regime.prompt.p_plus == 0.5,
     got=lambda regime: f"p_plus = {regime.prompt.p_plus:g}",
 )
 
 TAME_LOSS = Hypothesis(
+    key="tame_loss",
     name="gradients of single prompts have a spread that sampling can resolve: loss logistic or squared",
     holds=lambda regime: regime.training.loss != "exponential",
     got=lambda regime: f"loss = {regime.training.loss}",
 )
 
 KINKED = Hypothesis(
+    key="gates",
     name="neurons have gates: activation relu or leaky_relu",
     holds=lambda regime: regime.model.activation != "identity",
     got=lambda regime: f"activation = {regime.model.activation}",
 )
 
 EVEN_WIDTH = Hypothesis(
+    key="even_width",
     name="neurons can be paired: m even",
     holds=lambda regime: regime.model.m % 2 == 0,
     got=lambda regime: f"m = {regime.model.m}",
 )
 
+MIRRORED = Hypothesis(
+    key="mirrored",
+    name="neurons start in mirrored pairs",
+    holds=lambda regime: regime.model.neurons == "mirrored",
+    got=lambda regime: f"neurons = {regime.model.neurons}",
+    arranged={"model": {"neurons": "mirrored"}},
+)
+
 ATTENTION_STARTS = Hypothesis(
+    key="attention_starts",
     name="attention can learn: sigma_0 > 0",
     holds=lambda regime: regime.model.sigma_0 > 0,
     got=lambda regime: f"sigma_0 = {regime.model.sigma_0:g}",
 )
 
 MLP_STARTS = Hypothesis(
+    key="mlp_starts",
     name="neurons start apart: sigma_1 > 0",
     holds=lambda regime: regime.model.sigma_1 > 0,
     got=lambda regime: f"sigma_1 = {regime.model.sigma_1:g}",
 )
 
 TRAINS = Hypothesis(
+    key="trains",
     name="there are updates: steps >= 1",
     holds=lambda regime: regime.training.steps >= 1,
     got=lambda regime: f"steps = {regime.training.steps}",
 )
 
 SEVERAL_DEMONSTRATIONS = Hypothesis(
+    key="several_demonstrations",
     name="signs can be mixed: L >= 2",
     holds=lambda regime: regime.prompt.L >= 2,
     got=lambda regime: f"L = {regime.prompt.L}",
 )
 
 FEW_DEMONSTRATIONS = Hypothesis(
+    key="few_demonstrations",
     name="a prompt without a match is not too rare to be missed: L <= 5",
     holds=lambda regime: regime.prompt.L <= 5,
     got=lambda regime: f"L = {regime.prompt.L}",

@@ -17,6 +17,8 @@ Activation = Literal["relu", "leaky_relu", "identity"]
 Loss = Literal["logistic", "squared", "exponential"]
 Result = TypeVar("Result")
 
+# The share of each of a hundred statistical claims in the suite's budget, in one direction.
+ONE_OF_A_HUNDRED = 5e-6
 # Long enough to pass through the escape from the initial plateau and into saturation at the shipped regimes.
 POPULATION_STEPS = 2000
 STOCHASTIC_STEPS = 500
@@ -36,10 +38,16 @@ def _has_live_neuron(state: Arrays) -> bool:
 class Laboratory:
     """Runs and probes of one regime, cached."""
 
-    def __init__(self, regime: Regime) -> None:
-        """Nothing is run until it is asked for."""
-        self.regime = regime
+    def __init__(self, regime: Regime, *, level: float = ONE_OF_A_HUNDRED) -> None:
+        """Nothing is run until it is asked for. `level`: each statistical claim's even share of the budget."""
+        self.regime, self.level = regime, level
         self._memory: dict[str, Any] = {}
+
+    def at(self, regime: Regime) -> "Laboratory":
+        """The laboratory of another regime, made once; this one for its own."""
+        if regime == self.regime:
+            return self
+        return self.remembered(f"at {regime.digest()}", lambda: Laboratory(regime, level=self.level))
 
     @cached_property
     def one(self) -> Regime:
@@ -83,13 +91,6 @@ class Laboratory:
         }
 
     @cached_property
-    def mirrored_initial(self) -> Arrays:
-        """The first member's initial state with its neurons in mirrored pairs (level S)."""
-        from sim.initial import mirrored
-
-        return mirrored(self.initial)
-
-    @cached_property
     def population_regime(self) -> Regime:
         """Exact population descent, at most POPULATION_STEPS long, recorded fifty times."""
         steps = min(self.regime.training.steps, POPULATION_STEPS)
@@ -131,11 +132,6 @@ class Laboratory:
         return self._simulate(self.population_regime, self.any_start)
 
     @cached_property
-    def mirrored_run(self) -> Arrays:
-        """The same from mirrored neurons."""
-        return self._simulate(self.population_regime, self.mirrored_initial, final=True)
-
-    @cached_property
     def stochastic_regime(self) -> Regime:
         """A short minibatch run of a few members, whose prompts are kept as counts."""
         batch = self.regime.training.batch
@@ -159,9 +155,9 @@ class Laboratory:
         """SGD of the full model, with the counts of the prompts it was fed."""
         return self._simulate(self.stochastic_regime, self.stochastic_initial, counts=True)
 
-    def descend(self, regime: Regime, *, mirrored: bool) -> tuple[Arrays, Arrays]:
+    def descend(self, regime: Regime) -> tuple[Arrays, Arrays]:
         """Exact population descent of the full model in any noise-free regime: the start, and the run with its end."""
-        start = self.draw(regime, mirrored=mirrored)
+        start = self.draw(regime)
         return start, self._simulate(regime, start, final=True)
 
     def _simulate(self, regime: Regime, initial: Arrays, *, final: bool = False, counts: bool = False) -> Arrays:
@@ -238,12 +234,11 @@ class Laboratory:
 
         return sample_prompts(regime, dict(initial), count=count)
 
-    def draw(self, regime: Regime, *, mirrored: bool = False) -> Arrays:
-        """A random initial state of any regime, with its neurons in mirrored pairs if asked."""
+    def draw(self, regime: Regime) -> Arrays:
+        """A random initial state of any regime."""
         from sim.initial import draw_initial
-        from sim.initial import mirrored as pair
 
-        return pair(draw_initial(regime)) if mirrored else draw_initial(regime)
+        return draw_initial(regime)
 
     def versions(self) -> dict[str, Any]:
         """Versions and device of the simulation."""

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
 from checks.claim import Claim
-from checks.claims import CLAIMS
-from checks.court import Record, close_over_uses, level_per_claim, try_claim
+from checks.court import settle_records, try_claim
 from checks.files import save_json, save_npz
 from checks.laboratory import PURE, Laboratory
+from checks.ledger import Record, close_over_uses
 from checks.plots import learning_dynamics, measured_against_allowed, save_figure
 from checks.report import Equation, FigureEntry, write_report
-from checks.rules import SUITE_FALSE_ALARM
 from theory.coefficients import concept_vectors, leak
 from theory.derive import Recursion, derive
 from theory.integrate import integrate, step_size
@@ -98,14 +98,18 @@ def verify(
     claims: tuple[Claim, ...],
     out: Path,
     *,
+    registered: Sequence[Claim],
     name: str,
     replay: str,
     announce: Callable[[Record], None],
     progress: Callable[[str], Progress],
+    drop: Collection[str] = (),
 ) -> list[Record]:
     """Try `claims` on `regime` and write results.json, trajectories, figures and report.html into `out`.
 
-    `announce` is called with each record as it is judged; `progress(task)` gives a callback for a long task.
+    `registered` are all claims that share the false-alarm budget, those tried among them; hypotheses with a key in `drop`
+    are not asked for. `announce` is called with each record as it is judged, and once more if the others change it;
+    `progress(task)` gives a callback for a long task.
     Returns the records; see `court.exit_status`.
     """
     start = time.perf_counter()
@@ -115,11 +119,17 @@ def verify(
         theory=theory_curves(regime, initial, progress=progress("integrate level B")),
         is_theory_of_simulation=regime.prompt.is_pure and leak(initial, regime.concepts.K1) < 1e-9,
     )
-    laboratory = Laboratory(regime)
+    family = family_size(registered)
+    laboratory = Laboratory(regime, level=even_share(family))
     records = []
     for claim in claims:
-        records.append(try_claim(claim, laboratory, replay=replay))
+        records.append(try_claim(claim, laboratory, replay=replay, drop=drop))
         announce(records[-1])
+    first = [record["verdict"] for record in records]
+    settle_records(records, family)
+    for before, record in zip(first, records, strict=True):
+        if record["verdict"] != before:
+            announce(record)
     close_over_uses(records)
 
     figures = list(_figures(curves, records, out, name=name))
@@ -132,11 +142,11 @@ def verify(
         equations=report_equations(regime),
         notation=notation(_level_b(regime)),
         blocks=_blocks(_level_b(regime)),
-        partial=len(claims) < len(CLAIMS),
-        total=len(CLAIMS),
+        partial=len(claims) < len(registered),
+        total=len(registered),
         figures=figures,
         regime_tables=regime.model_dump(),
-        provenance=_provenance(regime, laboratory, name=name, seconds=time.perf_counter() - start),
+        provenance=_provenance(regime, laboratory, family, name=name, seconds=time.perf_counter() - start),
         replay=replay,
     )
     return records
@@ -202,13 +212,18 @@ def _blocks(recursion: Recursion) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _provenance(regime: Regime, laboratory: Laboratory, *, name: str, seconds: float) -> dict[str, Any]:
+def _provenance(regime: Regime, laboratory: Laboratory, family: int, *, name: str, seconds: float) -> dict[str, Any]:
     return {
         "regime": name,
         "seconds": seconds,
         "regime hash (SHA-256)": regime.digest(),
         "seeds": {"first seed": regime.ensemble.seed, "members": regime.ensemble.seeds},
-        "false-alarm budget": {"whole suite": SUITE_FALSE_ALARM, "each statistical claim": level_per_claim()},
+        "false-alarm budget": {
+            "whole suite": SUITE_FALSE_ALARM,
+            "statistical claims": family,
+            "each of them, true claims refuted": even_share(family),
+            "each of them, false claims supported": even_share(family),
+        },
         "versions": {package: version(package) for package in ("polyseme", *PACKAGES)},
         "simulation": laboratory.versions(),
         "Python": platform.python_version(),

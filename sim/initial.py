@@ -26,7 +26,7 @@ def draw_initial(regime: Regime, *, first_member: int = 0) -> dict[str, np.ndarr
     many = ensemble.seeds > 1
     word_frame = _frame(regime, Variable.WORDS, concepts.d_x, 2 * concepts.K1 + concepts.K2)
     label_frame = _frame(regime, Variable.LABELS, concepts.d_y, 2 * concepts.K1)
-    return {
+    state = {
         "W_Q": np.tile(identity, (ensemble.seeds, 1, 1)) if many else identity,
         "W_K": np.tile(identity, (ensemble.seeds, 1, 1)) if many else identity.copy(),
         "W_O": outputs if many else outputs[0],
@@ -34,6 +34,7 @@ def draw_initial(regime: Regime, *, first_member: int = 0) -> dict[str, np.ndarr
         "M": _features(word_frame, concepts.K1, concepts.kappa_x),
         "Q": _features(label_frame, concepts.K1, concepts.kappa_y),
     }
+    return mirrored(state) if model.neurons == "mirrored" else state
 
 
 def mirrored(initial: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

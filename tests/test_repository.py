@@ -141,8 +141,8 @@ def test_written_commands_exist(name):
 
 
 def test_examples_in_docstrings_of_the_commands_exist():
-    source = (ROOT / "checks" / "cli.py").read_text(encoding="utf-8")
-    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "checks" / "commands").glob("*.py")]
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     examples = re.findall(r"Example: (.+)", "\n".join(ast.get_docstring(node) or "" for node in functions))
     assert len(examples) >= 4
     assert {example: problem(example) for example in examples} == dict.fromkeys(examples, "")

@@ -152,6 +152,11 @@ class Model(_Section):
         f"activation of the MLP; the leaky ReLU has slope {LEAK} below zero",
         "'relu', 'leaky_relu' or 'identity', for example activation = 'relu'",
     )
+    neurons: Literal["independent", "mirrored"] = _key(
+        "independent",
+        "how neurons start: each on its own, or in mirrored pairs (r, alpha, beta) and (-r, alpha, -beta), which takes m even",
+        "'independent' or 'mirrored', for example neurons = 'mirrored'",
+    )
     sigma_0: Real = _key(0.1, "W_Q = W_K = sigma_0 I at the start", _NOT_NEGATIVE.format("sigma_0", 0.1), ge=0)
     sigma_1: Real = _key(
         0.1,
@@ -159,6 +164,12 @@ class Model(_Section):
         _NOT_NEGATIVE.format("sigma_1", 0.1),
         ge=0,
     )
+
+    @model_validator(mode="after")
+    def _pairs_fit(self) -> "Model":
+        if self.neurons == "mirrored" and self.m % 2:
+            raise _impossible("m", self.m, f"an even number with neurons = 'mirrored'; type m = {self.m + 1}")
+        return self
 
 
 class Training(_Section):

@@ -9,9 +9,11 @@ import numpy as np
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
 
-from checks.claim import Claim, Compared, Evidence, Exact, Row, WrongTwin
+from checks.claim import Claim, WrongTwin
+from checks.evidence import Compared, Evidence, Exact, Row
 from checks.laboratory import Laboratory
-from checks.rules import ExactZero, RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.exact import ExactZero, RoundOff
 from theory.idempotents import concept_gram, law_residuals, rank_one, resolve
 from theory.slow import rational_rotation
 
@@ -64,7 +66,7 @@ CONCEPT_VECTORS = Claim(
         statement="|a_k|^2 = (1 - kappa)/2 and |b_k|^2 = (1 + kappa)/2",
         asserts=lambda: {**_right_gram(), ("a", "a"): (1 - kappa) / 2, ("b", "b"): (1 + kappa) / 2},
     ),
-    rests_on=("symbols: any kappa, any two concepts",),
+    rests_on=(Basis(ground=Ground.PROOF, text="any kappa, any two concepts"),),
 )
 
 
@@ -95,7 +97,7 @@ DRAWN_DICTIONARY = Claim(
         statement="<mu^+, mu^-> = (1 + kappa)/2",
         asserts=lambda: lambda overlap: (1 + overlap) / 2,
     ),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 # -- idempotents -------------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ IDEMPOTENTS = Claim(
         asserts=lambda: _without_dividing,
     ),
     uses=("algebra/concept_vectors_are_orthogonal",),
-    rests_on=("exact rational arithmetic on rotated dictionaries of three concepts",),
+    rests_on=(Basis(ground=Ground.EXACT, text="exact rational arithmetic on rotated dictionaries of three concepts"),),
 )
 
 
@@ -191,7 +193,11 @@ PEIRCE = Claim(
         asserts=lambda: _oblique,
     ),
     uses=("algebra/idempotents_resolve_identity",),
-    rests_on=("symbols: every entry of W independent, in one rotated rational frame of three dimensions",),
+    rests_on=(
+        Basis(
+            ground=Ground.PROOF, text="every entry of W independent, in one rotated rational frame of three dimensions"
+        ),
+    ),
 )
 
 
@@ -233,7 +239,11 @@ GRADIENT_COMMUTES = Claim(
         asserts=lambda: lambda vector: vector,
     ),
     uses=("algebra/idempotents_resolve_identity",),
-    rests_on=("symbols: a risk generic to first order, in one rotated rational frame of two dimensions",),
+    rests_on=(
+        Basis(
+            ground=Ground.PROOF, text="a risk generic to first order, in one rotated rational frame of two dimensions"
+        ),
+    ),
 )
 
 CLAIMS = (CONCEPT_VECTORS, DRAWN_DICTIONARY, IDEMPOTENTS, PEIRCE, GRADIENT_COMMUTES)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from checks.claim import Claim, Compared, Evidence, Exact, Fitted, Hypothesis, Row, WrongTwin
+from checks.claim import Claim, Hypothesis, WrongTwin
 from checks.claims.identities import (
     DERIVED,
     GENERAL,
@@ -20,9 +20,11 @@ from checks.claims.identities import (
     squared_signs,
 )
 from checks.claims.penalty import as_atoms
+from checks.evidence import Compared, Evidence, Exact, Fitted, Row
 from checks.hypotheses import DISTINCT, PURE
 from checks.laboratory import Activation, Laboratory, Loss
-from checks.rules import ExactZero, Order, RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.exact import ExactZero, Order, RoundOff
 from theory import forward as fw
 from theory.coefficients import constants, from_layout, project, to_layout
 from theory.derive import derive
@@ -89,7 +91,7 @@ BALANCED = Claim(
         asserts=lambda: _inner,
     ),
     uses=("gradient/closed_forms_equal_derivatives",),
-    rests_on=("symbols: products of Peirce blocks, one generic prompt",),
+    rests_on=(Basis(ground=Ground.PROOF, text="products of Peirce blocks, one generic prompt"),),
 )
 
 
@@ -122,7 +124,7 @@ ANY_BALANCED = Claim(
     rule=RoundOff(reason=NESTED),
     wrong_twin=WrongTwin(name="transposed products", statement="W_Q^T G_Q = G_K^T W_K", asserts=lambda: _inner),
     uses=("gradient/risk_is_balanced_in_keys_and_queries",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 # -- the balance along the flow ------------------------------------------------------------------------------
@@ -132,6 +134,7 @@ FLOW_TIME, FLOW_TOLERANCE = 12.0, 1e-10
 SHARES = (0.25, 0.5, 1.0)
 
 FADES = Hypothesis(
+    key="fades",
     name=f"the penalty acts within the time of a flow that is solved to {FLOW_TOLERANCE:g}: lam >= 1e-6",
     holds=lambda regime: regime.training.lam >= 1e-6,
     got=lambda regime: f"lam = {regime.training.lam:g}",
@@ -218,7 +221,7 @@ DECAYS = Claim(
         asserts=lambda: 1.0,
     ),
     uses=("gradient/risk_is_balanced_in_keys_and_queries",),
-    rests_on=("an adaptive solver at tolerance 1e-10",),
+    rests_on=(Basis(ground=Ground.CONVERGENCE, text="an adaptive solver at tolerance 1e-10"),),
 )
 
 
@@ -263,7 +266,7 @@ CONSERVED = Claim(
         name="transposed products", statement="it conserves W_Q^T W_Q - W_K^T W_K", asserts=lambda: _of_columns
     ),
     uses=("gradient/risk_is_balanced_in_keys_and_queries",),
-    rests_on=("an adaptive solver at tolerance 1e-10",),
+    rests_on=(Basis(ground=Ground.CONVERGENCE, text="an adaptive solver at tolerance 1e-10"),),
 )
 
 RECURSION_TIME, RECURSION_STEPS = 4.0, (32, 64, 128)
@@ -314,7 +317,7 @@ SECOND_ORDER = Claim(
         asserts=lambda: _of_columns,
     ),
     uses=("gradient/risk_is_balanced_in_keys_and_queries",),
-    rests_on=("extrapolated order of three step sizes",),
+    rests_on=(Basis(ground=Ground.CONVERGENCE, text="extrapolated order of three step sizes"),),
 )
 
 CLAIMS = (BALANCED, ANY_BALANCED, DECAYS, CONSERVED, SECOND_ORDER)

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import sympy as sp
 
-from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
+from checks.claim import Claim, WrongTwin
+from checks.evidence import Compared, Evidence, Exact
 from checks.laboratory import Laboratory
-from checks.rules import ExactZero, RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.exact import ExactZero, RoundOff
 from theory.closure import IDENTITY, LEVELS, Closure, Hypotheses, closure, risk_asymmetry
 
 Blocks = Mapping[str, tuple[str, ...]]
@@ -50,7 +52,9 @@ GENERIC_CLOSURE = Claim(
         asserts=lambda: {**LEVEL_B_BLOCKS, "W_K": ("aa", "ab", "ba", "bb")},
     ),
     uses=("gradient/any_prompt_matches_autograd", "closure/exchanging_signs_leaves_the_risk_alone"),
-    rests_on=("products of blocks, a symmetry, and a witness for every block that lives",),
+    rests_on=(
+        Basis(ground=Ground.PROOF, text="products of blocks, a symmetry, and a witness for every block that lives"),
+    ),
 )
 
 MIRRORED_CLOSURE = Claim(
@@ -68,7 +72,9 @@ MIRRORED_CLOSURE = Claim(
         asserts=lambda: Hypotheses(),
     ),
     uses=("gradient/any_prompt_matches_autograd", "closure/exchanging_signs_leaves_the_risk_alone"),
-    rests_on=("products of blocks, a symmetry, and a witness for every block that lives",),
+    rests_on=(
+        Basis(ground=Ground.PROOF, text="products of blocks, a symmetry, and a witness for every block that lives"),
+    ),
 )
 
 UNEVEN_CLOSURE = Claim(
@@ -87,7 +93,9 @@ UNEVEN_CLOSURE = Claim(
         asserts=lambda: LEVEL_S_BLOCKS,
     ),
     uses=("closure/mirrored_neurons_stay_in_level_s",),
-    rests_on=("products of blocks, a symmetry, and a witness for every block that lives",),
+    rests_on=(
+        Basis(ground=Ground.PROOF, text="products of blocks, a symmetry, and a witness for every block that lives"),
+    ),
 )
 
 
@@ -118,7 +126,7 @@ SYMMETRY = Claim(
     wrong_twin=WrongTwin(
         name="uneven signs", statement="the same when a sign is + with probability 3/8", asserts=lambda: False
     ),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from checks.claim import Claim, Compared, Evidence, WrongTwin
+from checks.claim import Claim, WrongTwin
 from checks.claims.closure import LEVEL_B_BLOCKS, LEVEL_S_BLOCKS, Blocks
-from checks.claims.trajectories import COLLECTED, population_reference, roundings_of
+from checks.evidence import Compared, Evidence
 from checks.hypotheses import (
     ATTENTION_STARTS,
     DISTINCT,
@@ -19,7 +19,9 @@ from checks.hypotheses import (
     TRAINS,
 )
 from checks.laboratory import Laboratory
-from checks.rules import RoundOff
+from checks.ledger import ROUND_OFF
+from checks.pathwise import COLLECTED, population_reference, roundings_of
+from checks.rules.exact import RoundOff
 from theory.coefficients import concept_vectors
 from theory.integrate import step_size
 from theory.setting import Regime
@@ -61,7 +63,7 @@ DEAD_BLOCKS = Claim(
         asserts=lambda: LEVEL_S_BLOCKS,
     ),
     uses=("closure/generic_neurons_reach_level_b",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 
@@ -119,7 +121,7 @@ COMPLEMENT = Claim(
         asserts=lambda: 1,
     ),
     uses=("algebra/peirce_blocks_split_the_norm", "closure/generic_neurons_reach_level_b"),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 CLAIMS = (DEAD_BLOCKS, COMPLEMENT)

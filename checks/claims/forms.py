@@ -6,9 +6,9 @@ from math import comb
 import numpy as np
 import sympy as sp
 
-from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
+from checks.claim import Claim, WrongTwin
 from checks.claims.gradient import before_cancellation
-from checks.claims.trajectories import COLLECTED, STATE, population_reference, roundings_of
+from checks.evidence import Compared, Evidence, Exact
 from checks.hypotheses import (
     ATTENTION_STARTS,
     DISTINCT,
@@ -20,7 +20,9 @@ from checks.hypotheses import (
     TRAINS,
 )
 from checks.laboratory import Laboratory
-from checks.rules import ExactZero, RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.pathwise import COLLECTED, STATE, population_reference, roundings_of
+from checks.rules.exact import ExactZero, RoundOff
 from theory.certified import certify
 from theory.coefficients import constants, from_layout, project, to_layout
 from theory.derive import derive
@@ -109,7 +111,7 @@ ACROSS_EVENTS = Claim(
         name="events ignored", statement="gates stay as they are at the start", asserts=lambda: GatesKept
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
-    rests_on=("the same solver at a tolerance 10^4 to 10^6 times finer",),
+    rests_on=(Basis(ground=Ground.CONVERGENCE, text="the same solver at a tolerance 10^4 to 10^6 times finer"),),
 )
 
 COARSE, FINE = 250, 8000
@@ -153,7 +155,7 @@ BESIDE = Claim(
         asserts=lambda: ShutAtKinks,
     ),
     uses=("closure/flow_keeps_its_tolerance_across_gate_events",),
-    rests_on=("the recursion itself, which has no events",),
+    rests_on=(Basis(ground=Ground.CONVERGENCE, text="the recursion itself, which has no events"),),
 )
 
 # -- certified runs ----------------------------------------------------------------------------------------
@@ -208,7 +210,7 @@ CERTIFIED = Claim(
         name="another step size", statement="steps larger by one part in a million", asserts=lambda: 1e-6
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
-    rests_on=("ball arithmetic: every rounding enclosed",),
+    rests_on=(Basis(ground=Ground.ENCLOSURE, text="ball arithmetic: every rounding enclosed"),),
 )
 
 # -- the cheaper evaluation --------------------------------------------------------------------------------
@@ -263,7 +265,7 @@ CHEAPER = Claim(
         name="every gate rising", statement="gates with beta < 0 open above their kink too", asserts=lambda: AllRising
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 # -- the window of counts ----------------------------------------------------------------------------------
@@ -308,7 +310,7 @@ TAIL = Claim(
     measure=_tail,
     rule=ExactZero(),
     wrong_twin=WrongTwin(name="a third of the window", statement="a window a third as wide", asserts=lambda: 3),
-    rests_on=("exact rational arithmetic",),
+    rests_on=(Basis(ground=Ground.EXACT, text="exact rational arithmetic"),),
 )
 
 CLAIMS = (TAIL, CHEAPER, CERTIFIED, ACROSS_EVENTS, BESIDE)

@@ -6,12 +6,14 @@ import numpy as np
 import sympy as sp
 
 from checks import controls
-from checks.claim import Claim, Compared, Evidence, Exact, WrongTwin
+from checks.claim import Claim, WrongTwin
 from checks.claims.penalty import as_atoms
 from checks.controls import Theory
+from checks.evidence import Compared, Evidence, Exact
 from checks.hypotheses import DISTINCT, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Laboratory
-from checks.rules import ExactZero, RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.exact import ExactZero, RoundOff
 from theory import forward as fw
 from theory.coefficients import constants, from_layout, project, to_layout
 from theory.derivative import differentiate
@@ -90,7 +92,7 @@ CLOSED_FORMS = Claim(
         "algebra/pooled_label_is_c_plus_ebar_d",
         "algebra/gradient_and_projection_commute",
     ),
-    rests_on=("symbols: one generic prompt, any L and m",),
+    rests_on=(Basis(ground=Ground.PROOF, text="one generic prompt, any L and m"),),
 )
 
 # -- the derived recursion, exactly ------------------------------------------------------------------------
@@ -129,7 +131,7 @@ DENSE_TWIN = Claim(
         asserts=lambda: controls.edited(derive("B"), controls.exchange_label_norms),
     ),
     uses=("gradient/closed_forms_equal_derivatives",),
-    rests_on=("exact rational arithmetic",),
+    rests_on=(Basis(ground=Ground.EXACT, text="exact rational arithmetic"),),
 )
 
 # -- against autograd --------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ ANY_PROMPT = Claim(
         statement="the gradients in W_Q and W_K exchanged",
         asserts=lambda: _keys_and_queries_exchanged,
     ),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 # -- the drift of level B ----------------------------------------------------------------------------------
@@ -314,7 +316,7 @@ POPULATION_DRIFT = Claim(
         asserts=controls.compiled(controls.flip_softmax_variance),
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 CLAIMS = (CLOSED_FORMS, DENSE_TWIN, ANY_PROMPT, POPULATION_DRIFT)

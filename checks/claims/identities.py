@@ -7,10 +7,12 @@ import numpy as np
 import sympy as sp
 from scipy.special import expit
 
-from checks.claim import Claim, Compared, Evidence, Exact, Row, WrongTwin
+from checks.claim import Claim, WrongTwin
 from checks.claims.penalty import as_atoms
+from checks.evidence import Compared, Evidence, Exact, Row
 from checks.laboratory import Activation, Arrays, Laboratory, Loss
-from checks.rules import ExactZero, RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.exact import ExactZero, RoundOff
 from theory import forward as fw
 from theory.derive import Recursion, derive
 from theory.functions import ACTIVATIONS, LOSSES, Gate, HalfLogOdds, LeakyReLU, ReLU, SignSum
@@ -63,7 +65,7 @@ PROBABILITY = Claim(
         asserts=lambda: sp.S.One,
     ),
     uses=("algebra/mean_sign_is_tanh", "algebra/pooled_label_is_c_plus_ebar_d"),
-    rests_on=("symbols: any g and any counts",),
+    rests_on=(Basis(ground=Ground.PROOF, text="any g and any counts"),),
 )
 
 PROMPTS_EACH = 32
@@ -147,7 +149,7 @@ WEIGHTS = Claim(
     rule=RoundOff(reason="4 (L + 4) unit round-offs: L exponentials, their sum, and quotients"),
     wrong_twin=WrongTwin(name="the wrong axis", statement="they sum to 1 over the prompts", asserts=lambda: 0),
     uses=("algebra/attention_is_a_probability",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 # -- Euler's identity ----------------------------------------------------------------------------------------
@@ -211,7 +213,7 @@ EULER = Claim(
         name="2-homogeneous", statement="a factor 2, as if W_O entered the output twice", asserts=lambda: 2
     ),
     uses=("gradient/closed_forms_equal_derivatives",),
-    rests_on=("symbols: one generic neuron on one generic prompt",),
+    rests_on=(Basis(ground=Ground.PROOF, text="one generic neuron on one generic prompt"),),
 )
 
 SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -256,7 +258,7 @@ ANY_EULER = Claim(
         asserts=lambda: lambda slope, _e, f: slope * f,
     ),
     uses=("gradient/euler_identity",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 CLAIMS = (PROBABILITY, WEIGHTS, EULER, ANY_EULER)

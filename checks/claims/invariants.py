@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from checks.claim import Claim, Compared, Evidence, Hypothesis, WrongTwin
+from checks.claim import Claim, Hypothesis, WrongTwin
 from checks.claims.levels import COLLECTED, compared
+from checks.evidence import Compared, Evidence
 from checks.hypotheses import DISTINCT, GENTLE, PENALISED, PURE, TRAINS
 from checks.laboratory import Arrays, Laboratory
-from checks.rules import RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.exact import RoundOff
 from theory.coefficients import concept_vectors, constants, project
 from theory.integrate import integrate, step_size
 from theory.setting import Regime
@@ -98,7 +100,10 @@ PERMUTED = Claim(
         statement="the same with the dictionaries relabelled and the weights pi not",
         asserts=lambda: False,
     ),
-    rests_on=("round-off comparison", "full model at sizes of its own"),
+    rests_on=(
+        ROUND_OFF,
+        Basis(ground=Ground.ROUND_OFF, text="full model at sizes of its own"),
+    ),
 )
 
 
@@ -140,12 +145,16 @@ ROTATED = Claim(
         statement="the same with the labels rotated and W_O not",
         asserts=lambda: ("M", "Q", "W_Q", "W_K"),
     ),
-    rests_on=("round-off comparison", "full model at sizes of its own"),
+    rests_on=(
+        ROUND_OFF,
+        Basis(ground=Ground.ROUND_OFF, text="full model at sizes of its own"),
+    ),
 )
 
 # -- no signal -----------------------------------------------------------------------------------------------
 
 SHUTTABLE = Hypothesis(
+    key="shuttable",
     name="a shut neuron is silent: activation relu",
     holds=lambda regime: regime.model.activation == "relu",
     got=lambda regime: f"activation = {regime.model.activation}",
@@ -202,7 +211,7 @@ NO_SIGNAL = Claim(
     ),
     wrong_twin=WrongTwin(name="one update too many", statement="the product over one update more", asserts=lambda: 1),
     uses=("gradient/closed_forms_equal_derivatives",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 CLAIMS = (PERMUTED, ROTATED, NO_SIGNAL)

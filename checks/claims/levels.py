@@ -6,9 +6,11 @@ from itertools import pairwise, product
 import numpy as np
 import sympy as sp
 
-from checks.claim import Claim, Compared, Evidence, Exact, Fitted, WrongTwin
+from checks.claim import Claim, WrongTwin
+from checks.evidence import Compared, Evidence, Exact, Fitted
 from checks.laboratory import Laboratory
-from checks.rules import ExactZero, Order, RoundOff
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.exact import ExactZero, Order, RoundOff
 from theory.closure import LEVELS, Block, Hypotheses, closure, kind
 from theory.setting import PolysemeError, Regime
 from theory.span_run import integrate_span, truncation_residual, word_frame
@@ -53,15 +55,17 @@ def _lives(size: float, name: str) -> bool:
     return size >= 100 * dead
 
 
+def _neurons(mirrored: bool) -> str:
+    return "mirrored" if mirrored else "independent"
+
+
 def _confirmed(laboratory: Laboratory, settings: Mapping[str, Hypotheses]) -> Evidence:
     rows = []
     for title, asserted in settings.items():
         truth = SETTINGS[title]
         law = {"p_extra": EXTRA if truth.extra else 0.0, "p_plus": 0.5 if truth.fair else UNEVEN}
-        regime = SMALL.replace(prompt=law)
-        start, run = laboratory.remembered(
-            f"blocks of {title}", lambda regime=regime, truth=truth: laboratory.descend(regime, mirrored=truth.mirrored)
-        )
+        regime = SMALL.replace(prompt=law, model={"neurons": _neurons(truth.mirrored)})
+        start, run = laboratory.remembered(f"blocks of {title}", lambda regime=regime: laboratory.descend(regime))
         frame, predicted = word_frame(start["M"], regime.concepts.K1), closure(asserted)
         for name in ("W_Q", "W_K"):
             for block, size in _largest(run[f"final_{name}"], frame).items():
@@ -87,7 +91,7 @@ CONFIRMED = Claim(
         asserts=lambda: SETTINGS | {"mirrored, uneven signs": LEVELS["S"]},
     ),
     uses=("closure/generic_neurons_reach_level_b", "closure/uneven_signs_break_level_s"),
-    rests_on=("full model at sizes of its own",),
+    rests_on=(Basis(ground=Ground.ROUND_OFF, text="full model at sizes of its own"),),
 )
 
 # -- level Z -------------------------------------------------------------------------------------------------
@@ -124,9 +128,7 @@ def compared(title: str, regime: Regime, pairs: Mapping[str, tuple[np.ndarray, n
 def _level_z(laboratory: Laboratory, truncated: bool) -> Evidence:
     rows = []
     for number, regime in enumerate(Z_REGIMES):
-        start, full = laboratory.remembered(
-            f"level Z {number}", lambda regime=regime: laboratory.descend(regime, mirrored=False)
-        )
+        start, full = laboratory.remembered(f"level Z {number}", lambda regime=regime: laboratory.descend(regime))
         reduced = integrate_span(regime, start, truncated=truncated)
         frame = word_frame(start["M"], regime.concepts.K1)
         pairs: dict[str, tuple[np.ndarray, np.ndarray]] = {name: (reduced[name], full[name]) for name in ARRAYS}
@@ -152,7 +154,7 @@ LEVEL_Z = Claim(
         asserts=lambda: True,
     ),
     uses=("closure/full_model_makes_exactly_the_computed_blocks_live",),
-    rests_on=("round-off comparison",),
+    rests_on=(ROUND_OFF,),
 )
 
 SHARES = (0.04, 0.02, 0.01, 0.005)
@@ -161,8 +163,13 @@ SHARES = (0.04, 0.02, 0.01, 0.005)
 def _residual(laboratory: Laboratory, mirrored: bool) -> Evidence:
     residuals = []
     for share in SHARES:
-        regime = SMALL.replace(concepts={"K2": 1}, prompt={"p_extra": share}, training={"record_every": 40})
-        start = laboratory.draw(regime, mirrored=mirrored)
+        regime = SMALL.replace(
+            concepts={"K2": 1},
+            prompt={"p_extra": share},
+            model={"neurons": _neurons(mirrored)},
+            training={"record_every": 40},
+        )
+        start = laboratory.draw(regime)
         path = integrate_span(regime, start, truncated=True)
         # At the end: at the start the whole gradient is small by chance, and so is what the residual is relative to.
         residuals.append(float(truncation_residual(regime, start, path)[-1]))
@@ -193,7 +200,7 @@ TRUNCATION = Claim(
         asserts=lambda: False,
     ),
     uses=("closure/population_descent_equals_level_z",),
-    rests_on=("extrapolated order of four residuals",),
+    rests_on=(Basis(ground=Ground.CONVERGENCE, text="extrapolated order of four residuals"),),
 )
 
 CLAIMS = (CONFIRMED, LEVEL_Z, TRUNCATION)

@@ -5,9 +5,11 @@ from functools import cache
 
 import sympy as sp
 
-from checks.claim import Claim, Evidence, Exact, Row, WrongTwin
+from checks.claim import Claim, WrongTwin
+from checks.evidence import Evidence, Exact, Row
 from checks.laboratory import Laboratory
-from checks.rules import ExactZero
+from checks.ledger import Basis, Ground
+from checks.rules.exact import ExactZero
 from theory import forward as fw
 from theory.derive import derive
 from theory.peirce import Frame, Letter, Operator
@@ -112,7 +114,7 @@ PENALTY = Claim(
         asserts=lambda: lambda W: (W @ W).trace(),
     ),
     uses=("algebra/peirce_blocks_split_the_norm",),
-    rests_on=("symbols: products of Peirce blocks with symbolic K1, K2 and d_x",),
+    rests_on=(Basis(ground=Ground.PROOF, text="products of Peirce blocks with symbolic K1, K2 and d_x"),),
 )
 
 CLAIMS = (PENALTY,)

@@ -1,41 +1,61 @@
 """Claims of the family gradient that are decided by sampling (THEORY.md sections 1, 4 and 7)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import chi2
 
 from checks import controls
-from checks.claim import Claim, Estimated, Evidence, WrongTwin
+from checks.claim import Claim, Plan, WrongTwin
 from checks.claims.gradient import drift
 from checks.controls import Theory
+from checks.evidence import Estimated, Evidence
 from checks.hypotheses import DISTINCT, FEW_DEMONSTRATIONS, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS, TAME_LOSS
 from checks.laboratory import Laboratory
-from checks.rules import Equivalence
+from checks.ledger import STATISTICS
+from checks.rules.equivalence import Equivalence
 from theory.law import prompt_probabilities
 from theory.lower import system_of
 from theory.setting import Regime
 
 # Prompts in a batch, whose mean gradient is close to normal; batches of the pilot, which sets the size of the run by its
 # spread and is then thrown away; and limits of that size. The run's own data never decide when it ends.
-MC_PROMPTS, MC_PILOT, MC_FEWEST, MC_MOST = 128, 256, 512, 16384
-MC_MARGIN = 0.1
+MC_PROMPTS, MC_PILOT, MC_FEWEST, MC_MOST = 128, 256, 512, 32768
+MC_RULE = Equivalence(
+    margin=0.1,
+    reason="a tenth of the array's largest coefficient: a wrong prompt law or a dropped factor moves some coefficient by "
+    "more, and the round-off comparisons guard what is finer",
+)
 
 
-def _batches_needed(pilot: Mapping[str, np.ndarray]) -> int:
-    """Batches after which an interval is a third of the margin wide, so that a true claim is inconclusive rarely."""
-    worst = max(float((draws.std(0, ddof=1) / np.abs(draws.mean(0)).max()).max()) for draws in pilot.values())
-    # Four standard errors are wider than a one-sided Student interval at any level used here.
-    return int(np.clip((4 * worst / (MC_MARGIN / 3)) ** 2, MC_FEWEST, MC_MOST))
+def _gradient_state(laboratory: Laboratory) -> dict[str, np.ndarray]:
+    # A slope of the loss that is not bounded by 1 spreads gradients too far for batches to resolve, unless f is small.
+    small = laboratory.one.training.loss != "logistic"
+    return laboratory.block_state(0, neurons=0.3 if small else 1.0)
+
+
+def _minibatch_plan(laboratory: Laboratory) -> Plan:
+    """As many batches as the spread of a pilot asks for; its upper end, which a pilot exceeds once in a thousand."""
+
+    def plan() -> Plan:
+        pilot = laboratory.minibatch_gradients(
+            _gradient_state(laboratory), batches=MC_PILOT, batch=MC_PROMPTS, stream=1
+        )
+        spread = max(float((draws.std(0, ddof=1) / np.abs(draws.mean(0)).max()).max()) for draws in pilot.values())
+        return MC_RULE.design(
+            spread=spread * float(np.sqrt((MC_PILOT - 1) / chi2.ppf(1e-3, MC_PILOT - 1))),
+            rows=sum(draws[0].size for draws in pilot.values()),
+            level=laboratory.level,
+            fewest=MC_FEWEST,
+            most=MC_MOST,
+        )
+
+    return laboratory.remembered("plan of the minibatches", plan)
 
 
 def _monte_carlo(laboratory: Laboratory, theory: Theory) -> Evidence:
-    # A slope of the loss that is not bounded by 1 spreads gradients too far for batches to resolve, unless f is small.
-    small = laboratory.one.training.loss != "logistic"
-    state, compiled = laboratory.block_state(0, neurons=0.3 if small else 1.0), theory(laboratory.one)
-    pilot = laboratory.remembered(
-        "pilot", lambda: laboratory.minibatch_gradients(state, batches=MC_PILOT, batch=MC_PROMPTS, stream=1)
-    )
-    batches = _batches_needed(pilot)
+    state, compiled = _gradient_state(laboratory), theory(laboratory.one)
+    batches = _minibatch_plan(laboratory).samples
     sample = laboratory.remembered(
         "minibatches", lambda: laboratory.minibatch_gradients(state, batches=batches, batch=MC_PROMPTS, stream=0)
     )
@@ -62,9 +82,15 @@ def _monte_carlo(laboratory: Laboratory, theory: Theory) -> Evidence:
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-LAW_PROMPTS = 2**18
-# Five standard errors of a frequency near 1/2 are 0.0049, so the intervals fit in half the margin.
-LAW_MARGIN = 0.01
+LAW_RULE = Equivalence(
+    margin=0.01,
+    reason="one in a hundred of all prompts: the other law moves a missing match by 2^-L, three in a hundred at L = 5",
+)
+
+
+def _law_plan(laboratory: Laboratory) -> Plan:
+    """Prompts that resolve a frequency of one half, the hardest."""
+    return LAW_RULE.design(spread=0.5, rows=len(_events(laboratory.one)), level=laboratory.level)
 
 
 def _events(regime: Regime) -> dict[str, np.ndarray]:
@@ -78,16 +104,17 @@ def _events(regime: Regime) -> dict[str, np.ndarray]:
 
 
 def _frequencies(laboratory: Laboratory, law: Callable[[Regime], np.ndarray]) -> Evidence:
-    counts = laboratory.remembered("prompt counts", lambda: laboratory.prompt_counts(LAW_PROMPTS))
+    prompts = _law_plan(laboratory).samples
+    counts = laboratory.remembered("prompt counts", lambda: laboratory.prompt_counts(prompts))
     probability, rows = law(laboratory.one), []
     for name, event in _events(laboratory.one).items():
-        p, share = float(probability[event].sum()), float(counts[event].sum()) / LAW_PROMPTS
+        p, share = float(probability[event].sum()), float(counts[event].sum()) / prompts
         if p == 0:  # an impossible prompt is not a rare one: a single one is as wrong as can be
             share = float(share > 0)
         # The standard error under the asserted law, with a floor for events too rare to have happened.
-        error = float(np.sqrt(max(p * (1 - p), 1 / LAW_PROMPTS) / LAW_PROMPTS)) if p > 0 else 0.0
-        rows.append(Estimated(name=name, estimate=share - p, standard_error=error, samples=LAW_PROMPTS, scale=1.0))
-    return Evidence(rows=tuple(rows), facts={"prompts": LAW_PROMPTS, "seed": laboratory.regime.ensemble.seed})
+        error = float(np.sqrt(max(p * (1 - p), 1 / prompts) / prompts)) if p > 0 else 0.0
+        rows.append(Estimated(name=name, estimate=share - p, standard_error=error, samples=prompts, scale=1.0))
+    return Evidence(rows=tuple(rows), facts={"prompts": prompts, "seed": laboratory.regime.ensemble.seed})
 
 
 def _other_law(regime: Regime) -> np.ndarray:
@@ -104,16 +131,14 @@ PROMPT_LAW = Claim(
     hypotheses=(FEW_DEMONSTRATIONS,),
     asserts=lambda: prompt_probabilities,
     measure=_frequencies,
-    rule=Equivalence(
-        margin=LAW_MARGIN,
-        reason="one in a hundred of all prompts: the other law moves a missing match by 2^-L, three in a hundred at L = 5",
-    ),
+    rule=LAW_RULE,
+    plan=_law_plan,
     wrong_twin=WrongTwin(
         name="the other law",
         statement="match for iid, or iid for match",
         asserts=lambda: _other_law,
     ),
-    rests_on=("statistics",),
+    rests_on=(STATISTICS,),
 )
 
 
@@ -126,18 +151,15 @@ MONTE_CARLO = Claim(
     hypotheses=(PURE, DISTINCT, SEVERAL_DEMONSTRATIONS, MLP_STARTS, TAME_LOSS),
     asserts=lambda: system_of,
     measure=_monte_carlo,
-    rule=Equivalence(
-        margin=MC_MARGIN,
-        reason="a tenth of the array's largest coefficient: a wrong prompt law or a dropped factor moves some coefficient by "
-        "more, and the round-off comparisons guard what is finer",
-    ),
+    rule=MC_RULE,
+    plan=_minibatch_plan,
     wrong_twin=WrongTwin(
         name="query sign dropped",
         statement="the slope of the loss without its e: l'(e f) in place of e l'(e f)",
         asserts=controls.compiled(controls.drop_query_sign),
     ),
     uses=("gradient/level_b_drift_matches_population_autograd", "gradient/drawn_prompts_follow_the_law"),
-    rests_on=("statistics",),
+    rests_on=(STATISTICS,),
 )
 
 CLAIMS = (PROMPT_LAW, MONTE_CARLO)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from checks.claim import Claim, Evidence, Exact, Row, WrongTwin
+from checks.claim import Claim, WrongTwin
+from checks.evidence import Evidence, Exact, Row
 from checks.laboratory import Laboratory
-from checks.rules import ExactZero
+from checks.ledger import Basis, Ground
+from checks.rules.exact import ExactZero
 from theory import forward as fw
 from theory.derive import derive
 from theory.functions import HalfLogOdds
@@ -59,7 +61,7 @@ SOFTMAX_SHIFT = Claim(
         statement="a part proportional to the sign e_l leaves the attention weights unchanged",
         asserts=lambda: lambda sign: sign * common,
     ),
-    rests_on=("symbols: any logits and shift, three demonstrations",),
+    rests_on=(Basis(ground=Ground.PROOF, text="any logits and shift, three demonstrations"),),
 )
 
 
@@ -99,7 +101,7 @@ MEAN_SIGN = Claim(
         asserts=lambda: lambda odds: sp.tanh(g + 2 * odds),
     ),
     uses=("algebra/common_part_cancels_in_softmax",),
-    rests_on=("symbols: any g and any counts",),
+    rests_on=(Basis(ground=Ground.PROOF, text="any g and any counts"),),
 )
 
 
@@ -146,7 +148,7 @@ POOLED_LABEL = Claim(
         asserts=lambda: lambda ebar, e: _right_pool(ebar, e) | {"weight of d in v": e * ebar},
     ),
     uses=("algebra/mean_sign_is_tanh",),
-    rests_on=("symbols: any g and any counts",),
+    rests_on=(Basis(ground=Ground.PROOF, text="any g and any counts"),),
 )
 
 CLAIMS = (SOFTMAX_SHIFT, MEAN_SIGN, POOLED_LABEL)

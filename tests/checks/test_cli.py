@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from checks.cli import app, default_regime
+from checks.cli import app
+from checks.commands.judge import default_regime
 from sim.initial import draw_initial
 from theory.setting import Regime, load_regime
 

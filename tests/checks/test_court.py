@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from checks.claim import Claim, Compared, Estimated, Evidence, Exact, Fitted, Hypothesis, Verdict, WrongTwin
+from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
+from checks.claim import Claim, Hypothesis, Verdict, WrongTwin
 from checks.claims import CLAIMS
-from checks.court import as_plain, close_over_uses, exit_status, level_per_claim, select, try_claim
+from checks.court import as_plain, exit_status, select, try_claim
+from checks.evidence import Compared, Estimated, Evidence, Exact, Fitted
 from checks.files import save_json
 from checks.laboratory import Laboratory
-from checks.rules import SUITE_FALSE_ALARM, Equivalence, Order
+from checks.ledger import STATISTICS, Basis, Ground, close_over_uses
+from checks.rules.equivalence import Equivalence
+from checks.rules.exact import Order
 from theory.setting import PolysemeError, Regime
 
 GOOD, BAD, OPEN = (1.0, 0.01), (2.0, 0.01), (1.1, 0.05)
 """Fitted orders with half-widths that the rule below supports, refutes and leaves open."""
 
-HOLDS = Hypothesis(name="holds", holds=lambda _regime: True, got=lambda _regime: "fine")
-FAILS = Hypothesis(name="a fine regime", holds=lambda _regime: False, got=lambda _regime: "a bad one")
+HOLDS = Hypothesis(key="holds", name="holds", holds=lambda _regime: True, got=lambda _regime: "fine")
+FAILS = Hypothesis(key="fine", name="a fine regime", holds=lambda _regime: False, got=lambda _regime: "a bad one")
 
 
 def measure(_laboratory, asserted) -> Evidence:
@@ -40,7 +44,7 @@ CLAIM = Claim(
     measure=measure,
     rule=Order(declared=1.0, margin=0.1, reason="a test"),
     wrong_twin=WrongTwin(name="two", statement="The order is two.", asserts=lambda: BAD),
-    rests_on=("statistics", "a proof"),
+    rests_on=(STATISTICS, Basis(ground=Ground.PROOF, text="a proof")),
 )
 
 
@@ -111,14 +115,18 @@ def test_the_record_holds_the_evidence_the_judgement_and_the_twin():
         "sentence": "",
     }
     assert record["replay"] == "polyseme verify x.toml --only toy/order_is_one"
-    assert record["rests_on"] == [f"statistics at level {level_per_claim():.2g}", "a proof"]
+    assert record["rests_on"] == [
+        {"ground": "statistics", "text": STATISTICS.text},
+        {"ground": "symbolic proof", "text": "a proof"},
+    ]
     assert record["fully_supported"] is None
 
 
 def records(**graph) -> list[dict]:
     """Records from name=(verdict, used, ...); fully_supported starts out wrong."""
     return [
-        {"id": name, "verdict": v, "uses": list(used), "fully_supported": "?"} for name, (v, *used) in graph.items()
+        {"id": name, "verdict": v, "uses": list(used), "rests_on": [], "fully_supported": "?"}
+        for name, (v, *used) in graph.items()
     ]
 
 
@@ -196,13 +204,13 @@ def test_a_glob_that_matches_nothing_names_what_would(pattern):
 
 
 def test_the_false_alarm_budget_is_shared_by_the_statistical_claims():
-    rules = [claim.rule for claim in CLAIMS]
-    statistical = sum(isinstance(rule, Equivalence) for rule in rules)
-    assert 1 <= statistical < len(rules)
-    assert level_per_claim() * statistical == pytest.approx(SUITE_FALSE_ALARM, rel=1e-15)  # one division
+    family = family_size(CLAIMS)
+    assert 1 <= family == sum(isinstance(claim.rule, Equivalence) for claim in CLAIMS) < len(CLAIMS)
+    # Two directions for each.
+    assert even_share(family) * 2 * family == pytest.approx(SUITE_FALSE_ALARM, rel=1e-15)  # one division
     two = [dataclasses.replace(CLAIM, rule=Equivalence(margin=0.1, reason="a test"))] * 2 + [CLAIM]
-    assert level_per_claim(two) == SUITE_FALSE_ALARM / 2
-    assert level_per_claim([CLAIM]) == SUITE_FALSE_ALARM
+    assert family_size(two) == 2
+    assert family_size([CLAIM]) == 1, "no division by zero"
 
 
 ROWS = (

@@ -8,8 +8,10 @@ import pytest
 import sympy as sp
 from scipy.stats import binom
 
-from checks.claim import Compared, Estimated, Evidence, Exact, Fitted, Verdict
-from checks.rules import Equivalence, ExactZero, Order, RoundOff
+from checks.claim import Verdict
+from checks.evidence import Compared, Estimated, Evidence, Exact, Fitted
+from checks.rules.equivalence import Equivalence
+from checks.rules.exact import ExactZero, Order, RoundOff
 
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 NAN, INF = math.nan, math.inf

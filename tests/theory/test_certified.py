@@ -13,7 +13,7 @@ import pytest
 import sympy as sp
 from sympy.external.gmpy import GROUND_TYPES
 
-from checks.claims.trajectories import _reference, roundings_of
+from checks.pathwise import _reference, roundings_of
 from sim.initial import WEIGHTS, draw_initial
 from theory import certified
 from theory.certified import COEFFICIENTS, certify, one_step_in

@@ -1,34 +1,29 @@
-"""Rules: evidence in, judgement out. Every threshold of the suite stands on this page."""
+"""Rules about evidence that is not random: exact zeros, round-off, and orders of convergence.
+
+Size and power are 0 and 1 here: the same evidence always has the same verdict, and what a rule can see is its bound. The
+rules about samples have two p-values (`common.py`).
+"""
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from scipy.stats import t as student
 
-from checks.claim import Compared, Estimated, Evidence, Exact, Fitted, Judgement, Row, Verdict
+from checks.claim import Judgement, Plan, Verdict
+from checks.evidence import Compared, Evidence, Exact, Fitted
+from checks.rules.common import require, rows_of
 
-SomeRow = TypeVar("SomeRow", bound=Row)
-
-# Probability that a run of the whole suite refutes a true statistical claim or supports a false one at its
-# margin; divided over the statistical claims by the runner.
-SUITE_FALSE_ALARM = 1e-3
+UNIT = float(np.finfo(np.float64).eps / 2)
+"""The unit round-off of float64."""
 
 
-def _rows(evidence: Evidence, kind: type[SomeRow]) -> list[SomeRow]:
-    """The rows, all of one kind; evidence without any is an error, since nothing could fail."""
-    rows = [row for row in evidence.rows if isinstance(row, kind)]
-    if not rows or len(rows) != len(evidence.rows):
-        raise ValueError(
-            f"expected evidence with {kind.__name__} rows, got {[type(row).__name__ for row in evidence.rows]}"
-        )
-    return rows
+def roundings_seen(coarse: float, fine: float) -> float:
+    """Unit round-offs that a computation collects, from its relative error in float32 or float64.
 
-
-def _require(condition: object, row: Row) -> None:
-    """Evidence whose own numbers are impossible is a broken check, never a verdict."""
-    if not condition:
-        raise ValueError(f"expected finite evidence with positive sizes, got {row}")
+    The second way to a round-off bound, beside counting operations: `coarse` is the relative difference of a float32 run
+    from a float64 one, which is that of the float32 run to one part in 2^29; `fine` what two float64 runs of different
+    order differ by. Ten times the larger, in its own unit round-offs: a bound is not known to better than that.
+    """
+    return 10 * max(coarse * 2.0**24, fine / UNIT, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +37,16 @@ class ExactZero:
     name: str = "exact"
     measures: str = "residuals that are not exactly zero"
     reason: str = "exact zero, in symbols or rational numbers"
+    is_statistical: bool = False
+
+    def design(self) -> Plan:
+        """One evaluation decides, and any residual that is not zero is seen."""
+        return Plan(samples=1, detects=0.0, power=1.0)
 
     def judge(self, evidence: Evidence, *, level: float) -> Judgement:
         """Count the residuals that are not zero."""
         del level
-        rows = _rows(evidence, Exact)
+        rows = rows_of(evidence, Exact)
         nonzero = [row for row in rows if row.residual != 0]
         if not nonzero:
             return Judgement(
@@ -80,17 +80,21 @@ class RoundOff:
     reason: str
     name: str = "round-off"
     measures: str = "largest relative difference"
+    is_statistical: bool = False
+
+    def design(self, *, roundings: float) -> Plan:
+        """One computation decides; a relative difference beyond that many unit round-offs is seen."""
+        return Plan(samples=1, detects=roundings * UNIT, power=1.0)
 
     def judge(self, evidence: Evidence, *, level: float) -> Judgement:
         """Compare each row with its own bound; NaN is never within it."""
         del level
-        rows = _rows(evidence, Compared)
+        rows = rows_of(evidence, Compared)
         for row in rows:
-            _require(0 < row.scale < np.inf and 0 < row.roundings < np.inf and 0 <= row.jump < np.inf, row)
-        unit = np.finfo(np.float64).eps / 2
+            require(0 < row.scale < np.inf and 0 < row.roundings < np.inf and 0 <= row.jump < np.inf, row)
 
         def share(row: Compared) -> float:
-            value = row.difference / (row.scale * row.roundings * unit)
+            value = row.difference / (row.scale * row.roundings * UNIT)
             return value if np.isfinite(value) else np.inf
 
         unexplained = [row for row in rows if share(row) > 1 and not row.difference <= 10 * row.jump]
@@ -104,7 +108,7 @@ class RoundOff:
             )
         else:
             verdict, relation = Verdict.SUPPORTED, "<="
-        measured, bound = worst.difference / worst.scale, worst.roundings * unit
+        measured, bound = worst.difference / worst.scale, worst.roundings * UNIT
         return Judgement(
             verdict=verdict,
             measured=measured,
@@ -112,46 +116,6 @@ class RoundOff:
             sentence=f"nearest to its bound of {len(rows)} comparisons is '{worst.name}': "
             f"{measured:.2g} {relation} {bound:.2g}",
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Equivalence:
-    """Supported if every interval lies inside the margin, refuted if one is disjoint from it, else inconclusive.
-
-    Student intervals. To support, each row passes two one-sided tests at `level`: a false claim, off by the margin or
-    more in some row, has to pass in that row too, so its chance is at most `level` without any correction. To refute,
-    `level` is shared by the two sides of all rows (Bonferroni), so a true claim is refuted with probability at most
-    `level`. Fewer samples never help to pass.
-    """
-
-    margin: float
-    reason: str
-    name: str = "equivalence"
-    measures: str = "far end of the widest interval, relative"
-
-    def judge(self, evidence: Evidence, *, level: float) -> Judgement:
-        """Intervals against the margin, each relative to its row's scale."""
-        rows = _rows(evidence, Estimated)
-        near, far = [], []
-        for row in rows:
-            _require(0 < row.scale < np.inf and row.samples >= 2 and 0 <= row.standard_error < np.inf, row)
-            _require(np.isfinite(row.estimate), row)
-            refuting, supporting = student.ppf([1 - level / (2 * len(rows)), 1 - level], row.samples - 1)
-            near.append((abs(row.estimate) - refuting * row.standard_error) / row.scale)
-            far.append((abs(row.estimate) + supporting * row.standard_error) / row.scale)
-        outside, widest = int(np.argmax(near)), int(np.argmax(far))
-        if near[outside] > self.margin:
-            verdict, measured = Verdict.REFUTED, near[outside]
-            sentence = f"'{rows[outside].name}' is off by at least {measured:.3g}, more than the margin {self.margin:g}"
-        elif far[widest] > self.margin:
-            verdict, measured = Verdict.INCONCLUSIVE, far[widest]
-            sentence = (
-                f"'{rows[widest].name}' may be off by {measured:.3g}, beyond the margin {self.margin:g}, or may not"
-            )
-        else:
-            verdict, measured = Verdict.SUPPORTED, far[widest]
-            sentence = f"all {len(rows)} intervals at level {level:.2g} lie inside the margin"
-        return Judgement(verdict=verdict, measured=float(measured), bound=self.margin, sentence=sentence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +127,18 @@ class Order:
     reason: str
     name: str = "order"
     measures: str = "distance of the fitted order from the declared one"
+    is_statistical: bool = False
+
+    def design(self, *, half_width: float) -> Plan:
+        """One extrapolation decides, if its half-width fits in the margin; an order off by the sum of both is seen."""
+        return Plan(samples=1, detects=self.margin + 2 * half_width, power=float(half_width <= self.margin))
 
     def judge(self, evidence: Evidence, *, level: float) -> Judgement:
         """Interval against margin, as in `Equivalence`, with a deterministic half-width."""
         del level
-        rows = _rows(evidence, Fitted)
+        rows = rows_of(evidence, Fitted)
         for row in rows:
-            _require(bool(np.isfinite(row.order)) and 0 <= row.half_width < np.inf, row)
+            require(bool(np.isfinite(row.order)) and 0 <= row.half_width < np.inf, row)
         farthest = max(rows, key=lambda row: abs(row.order - self.declared) - row.half_width)
         widest = max(rows, key=lambda row: abs(row.order - self.declared) + row.half_width)
         if abs(farthest.order - self.declared) - farthest.half_width > self.margin:

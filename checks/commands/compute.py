@@ -1,0 +1,224 @@
+"""Commands that compute: derive, draw, integrate, simulate, flow, certify."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from checks.commands.options import InitialFile, OutFile, RegimeFile
+from checks.terminal import plain_errors, progress_bar
+from theory.setting import PolysemeError, Regime, load_regime
+
+
+def derive(
+    level: Annotated[
+        str,
+        typer.Option(
+            help="Level of reduction: S (pure prompts, mirrored neurons), B (pure prompts, any neurons) or Z (extra concepts, no noise)."
+        ),
+    ] = "B",
+    loss: Annotated[str, typer.Option(help="logistic, squared or exponential, of the margin e f.")] = "logistic",
+    activation: Annotated[str, typer.Option(help="relu, leaky_relu or identity.")] = "relu",
+    truncated: Annotated[bool, typer.Option("--truncated", help="Level Z: keep the diagonal blocks alone.")] = False,
+    format: Annotated[str, typer.Option(help="latex (an article that compiles), text or json.")] = "text",
+) -> None:
+    """Find which coefficients live, and print their recursion: all derived by SymPy from the forward pass.
+
+    Example: polyseme derive --level B --format latex > recursion.tex
+
+    Example: polyseme derive --level Z --loss squared --activation leaky_relu
+    """
+    with plain_errors():
+        from theory import show
+        from theory.closure import LEVELS
+        from theory.derive import derive as derive_level
+        from theory.functions import ACTIVATIONS, LOSSES
+
+        printers = {"latex": show.as_latex, "text": show.as_text, "json": show.as_json}
+        level = level.upper()
+        if level == "N":
+            raise PolysemeError(
+                "got --level N: the level of noisy prompts is not derived yet; type --level S, --level B or --level Z"
+            )
+        for option, got, known in (
+            ("level", level, LEVELS),
+            ("loss", loss, LOSSES),
+            ("activation", activation, ACTIVATIONS),
+            ("format", format, printers),
+        ):
+            if got not in known:
+                first = "B" if option == "level" else "text" if option == "format" else next(iter(known))
+                raise PolysemeError(
+                    f"got --{option} {got}, expected one of {', '.join(known)}; type --{option} {first}"
+                )
+        if truncated and level != "Z":
+            raise PolysemeError(
+                f"got --truncated with --level {level}, which is exact as it is; type --level Z --truncated"
+            )
+        recursion = derive_level(level, loss=loss, activation=activation, truncated=truncated)  # pyright: ignore[reportArgumentType]
+        typer.echo(printers[format](recursion), nl=False)
+
+
+def _start(regime: Regime, initial: Path | None) -> dict[str, Any]:
+    if initial is not None:
+        from checks.initial_state import load_initial
+
+        return load_initial(initial, regime)
+    from sim.initial import draw_initial
+
+    return draw_initial(regime)
+
+
+def _one_member(regime: Regime, initial: Path | None) -> dict[str, Any]:
+    """A start without an ensemble axis: of the file, or the first member drawn."""
+    return _start(regime.replace(ensemble={"seeds": 1}), initial)
+
+
+def draw(regime_file: RegimeFile, out: OutFile) -> None:
+    """Draw an initial state from the seed, to be edited or fed to `--initial`.
+
+    Example: polyseme draw regimes/default.toml --out start.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import require_writable, save_npz
+
+        require_writable(out)
+        save_npz(out, _start(regime, None))
+
+
+def integrate(
+    regime_file: RegimeFile,
+    out: OutFile,
+    initial: InitialFile = None,
+    level: Annotated[
+        str, typer.Option(help="B (pure prompts) or Z (extra concepts, no noise); the one that is exact if absent.")
+    ] = "",
+) -> None:
+    """Integrate the recursion that is exact for a noise-free regime: level B, or level Z when p_extra > 0.
+
+    Example: polyseme integrate regimes/default.toml --out theory.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import require_writable, save_npz
+        from theory.coefficients import require_level_b
+        from theory.integrate import for_members
+        from theory.integrate import integrate as run
+
+        extras = regime.prompt.p_extra > 0 and regime.prompt.is_noise_free
+        chosen = level.upper() or ("Z" if extras else "B")
+        if chosen not in ("B", "Z"):
+            raise PolysemeError(
+                f"got --level {level}, expected B or Z; type --level B, or leave it out for the level that is exact"
+            )
+        require_writable(out)
+        state = _start(regime, initial)
+        if chosen == "B":
+            require_level_b(regime, state, source=str(initial or regime_file))
+        with progress_bar(f"integrate level {chosen}") as progress:
+            if chosen == "B":
+                trajectory = run(regime, state, progress=progress)
+            else:
+                from theory.span_run import integrate_span
+
+                trajectory = integrate_span(regime, state, progress=progress)
+        save_npz(out, for_members(trajectory, regime.ensemble.seeds))
+
+
+def simulate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None) -> None:
+    """Train the full transformer, a whole ensemble at once.
+
+    Example: polyseme simulate regimes/default.toml --out simulation.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import require_writable, save_npz
+        from sim.train import simulate as run
+
+        require_writable(out)
+        state = _start(regime, initial)
+        with progress_bar("train the full model") as progress:
+            trajectory = run(regime, state, progress=progress)
+        save_npz(out, trajectory)
+
+
+def flow(
+    regime_file: RegimeFile,
+    out: OutFile,
+    initial: InitialFile = None,
+    tolerance: Annotated[float, typer.Option(help="Relative and absolute error of the coefficients.")] = 1e-9,
+) -> None:
+    """Solve the gradient flow of level B across its gate events, at the times tau = sum of eta_t of the recorded steps.
+
+    Writes the coefficients under the names of `integrate`, `time`, and the events: event_time, event_kind, and event_gate,
+    the numbers (from 0) of concept, sign (0: both), count n+ and neuron.
+
+    Example: polyseme flow regimes/minimal.toml --out flow.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        import numpy as np
+
+        from checks.files import require_writable, save_npz
+        from theory.coefficients import require_level_b
+        from theory.gate_flow import flow as run
+        from theory.gate_flow import schedule_times
+
+        if not 1e-12 <= tolerance < 1:
+            raise PolysemeError(
+                f"got --tolerance {tolerance:g}, expected a number from 1e-12 to 1; type --tolerance 1e-9"
+            )
+        require_writable(out)
+        state = _one_member(regime, initial)
+        require_level_b(regime, state, source=str(initial or regime_file))
+        times = schedule_times(regime)
+        with progress_bar("solve the flow, per mille of its time") as progress:
+            solved = run(regime, state, tau=float(times[-1]), tolerance=tolerance, progress=progress)
+        events = {
+            "event_time": np.array([event.time for event in solved.events]),
+            "event_kind": np.array([event.kind for event in solved.events], dtype=str),
+            "event_gate": np.array([tuple(event.group) for event in solved.events], dtype=int).reshape(-1, 4),
+        }
+        save_npz(out, {"step": np.asarray(regime.training.record_steps()), "time": times, **solved(times), **events})
+        typer.echo(f"{len(solved.events)} gate events up to tau = {times[-1]:g}")
+
+
+def certify(
+    regime_file: RegimeFile,
+    out: OutFile,
+    initial: InitialFile = None,
+    steps: Annotated[int, typer.Option(help="How many steps to certify, at most those of the regime.")] = 200,
+    bits: Annotated[int, typer.Option(help="Precision of the balls, in bits.")] = 256,
+) -> None:
+    """Enclose the level-B recursion in balls, and prove how far the float64 trajectory is from it.
+
+    Writes midpoints under the names of `integrate`, radii as NAME_radius, and the proven error of the float64 path as
+    NAME_error. Exit status 3 if a gate could not be decided before the last step.
+
+    Example: polyseme certify regimes/minimal.toml --steps 200 --out certificate.npz
+    """
+    with plain_errors():
+        regime = load_regime(regime_file)
+        from checks.files import require_writable, save_npz
+        from theory.certified import certify as run
+        from theory.integrate import integrate as integrate_b
+
+        if steps < 1:
+            raise PolysemeError(f"got --steps {steps}, expected a whole number of at least 1; type --steps 200")
+        require_writable(out)
+        state = _one_member(regime, initial)
+        steps = min(steps, regime.training.steps)
+        short = regime.replace(training={"steps": steps})
+        with progress_bar("certify level B") as progress:
+            certificate = run(short, state, steps=steps, bits=bits, progress=progress)
+        errors = certificate.error_bar(integrate_b(short, state))
+        arrays = {"step": certificate.records, **certificate.midpoint}
+        arrays |= {f"{name}_radius": array for name, array in certificate.radius.items()}
+        arrays |= {f"{name}_error": array for name, array in errors.items() if name != "step"}
+        save_npz(out, arrays)
+        typer.echo(str(certificate))
+        for name in ("W_Q_blocks", "W_K_blocks", "alpha", "beta"):
+            typer.echo(f"  {name:<10} float64 is within {errors[name].max():.2g} of the exact recursion")
+    if certificate.steps < certificate.asked:
+        raise typer.Exit(3)

@@ -1,0 +1,83 @@
+"""The rule of distributions: an empirical distribution function near a stated one."""
+
+from dataclasses import dataclass
+from math import ceil, exp, log, sqrt
+
+import numpy as np
+
+from checks.claim import Judgement, Plan, Verdict
+from checks.evidence import Distance, Evidence
+from checks.rules.common import MOST_SAMPLES, POWER, decide, require, rows_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """Supported if every distribution function is shown to be within the margin of the stated one, everywhere.
+
+    By the inequality of Dvoretzky, Kiefer and Wolfowitz with Massart's constant, P(sup |F_n - F| > x) <= 2 exp(-2 n x^2),
+    which holds for every F and every n; a second sample of its own is allowed for by half of x each. Size: at most the
+    level, in both directions; it is not attained. Power: see `design`.
+    """
+
+    margin: float
+    reason: str
+    name: str = "distribution"
+    measures: str = "far end of the band, distance of distribution functions"
+    is_statistical: bool = True
+
+    def judge(self, evidence: Evidence, *, level: float) -> Judgement:
+        """The distance of each row against the margin."""
+        rows = rows_of(evidence, Distance)
+        for row in rows:
+            require(0 <= row.distance <= 1 and row.samples >= 1 and row.others >= 0, row)
+        supporting = [_beyond(self.margin - row.distance, row) for row in rows]
+        refuting = [_beyond(row.distance - self.margin, row) for row in rows]
+        p_support, p_refute = max(supporting), min(1.0, len(rows) * min(refuting))
+        verdict = decide(p_support, p_refute, level)
+        if verdict == Verdict.REFUTED:
+            worst = int(np.argmin(refuting))
+            measured = rows[worst].distance - _band(rows[worst], level / len(rows))
+        else:
+            far = [row.distance + _band(row, level) for row in rows]
+            worst = int(np.argmax(far))
+            measured = far[worst]
+        row = rows[worst]
+        return Judgement(
+            verdict=verdict,
+            measured=measured,
+            bound=self.margin,
+            sentence=f"'{row.name}': distance {row.distance:.3g} of {row.samples} samples, margin {self.margin:g}",
+            p_support=p_support,
+            p_refute=p_refute,
+        )
+
+    def design(
+        self, *, rows: int, level: float, power: float = POWER, two_samples: bool = False, most: int = MOST_SAMPLES
+    ) -> Plan:
+        """Samples per row after which a law that is exactly the stated one is supported with probability `power`."""
+        # The margin has room for the band, and for the distance that the sample has by chance.
+        parts = 2 if two_samples else 1
+        constant = 2 * parts
+        wide = sqrt(log(constant / level) / 2) + sqrt(log(constant * rows / (1 - power)) / 2)
+        samples = int(min(most, ceil((parts * wide / self.margin) ** 2)))
+        band = parts * sqrt(log(constant / level) / (2 * samples))
+        chance = constant * rows * exp(-2 * samples * (max(0.0, self.margin - band) / parts) ** 2)
+        refuting = parts * sqrt(log(constant * rows / level) / (2 * samples))
+        missed = parts * sqrt(log(constant / (1 - power)) / (2 * samples))
+        return Plan(samples=samples, detects=self.margin + refuting + missed, power=max(0.0, 1 - chance))
+
+
+def _beyond(excess: float, row: Distance) -> float:
+    """The probability that the empirical distance is off by `excess` or more."""
+    if excess <= 0:
+        return 1.0
+    if row.others == 0:
+        return min(1.0, 2 * exp(-2 * row.samples * excess**2))
+    return min(1.0, sum(2 * exp(-2 * n * (excess / 2) ** 2) for n in (row.samples, row.others)))
+
+
+def _band(row: Distance, level: float) -> float:
+    """The half-width of the band at a level: `_beyond` of it is at most the level."""
+    if row.others == 0:
+        return sqrt(log(2 / level) / (2 * row.samples))
+    return 2 * sqrt(log(4 / level) / (2 * min(row.samples, row.others)))
