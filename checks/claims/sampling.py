@@ -28,7 +28,8 @@ MC_RULE = Equivalence(
 )
 
 
-def _gradient_state(laboratory: Laboratory) -> dict[str, np.ndarray]:
+def gradient_state(laboratory: Laboratory) -> dict[str, np.ndarray]:
+    """The random state at which minibatch gradients are taken."""
     # A slope of the loss that is not bounded by 1 spreads gradients too far for batches to resolve, unless f is small.
     small = laboratory.one.training.loss != "logistic"
     return laboratory.block_state(0, neurons=0.3 if small else 1.0)
@@ -38,9 +39,7 @@ def _minibatch_plan(laboratory: Laboratory) -> Plan:
     """As many batches as the spread of a pilot asks for; its upper end, which a pilot exceeds once in a thousand."""
 
     def plan() -> Plan:
-        pilot = laboratory.minibatch_gradients(
-            _gradient_state(laboratory), batches=MC_PILOT, batch=MC_PROMPTS, stream=1
-        )
+        pilot = laboratory.minibatch_gradients(gradient_state(laboratory), batches=MC_PILOT, batch=MC_PROMPTS, stream=1)
         spread = max(float((draws.std(0, ddof=1) / np.abs(draws.mean(0)).max()).max()) for draws in pilot.values())
         return MC_RULE.design(
             spread=spread * float(np.sqrt((MC_PILOT - 1) / chi2.ppf(1e-3, MC_PILOT - 1))),
@@ -54,7 +53,7 @@ def _minibatch_plan(laboratory: Laboratory) -> Plan:
 
 
 def _monte_carlo(laboratory: Laboratory, theory: Theory) -> Evidence:
-    state, compiled = _gradient_state(laboratory), theory(laboratory.one)
+    state, compiled = gradient_state(laboratory), theory(laboratory.one)
     batches = _minibatch_plan(laboratory).samples
     sample = laboratory.remembered(
         "minibatches", lambda: laboratory.minibatch_gradients(state, batches=batches, batch=MC_PROMPTS, stream=0)

@@ -86,6 +86,8 @@ FIXED = {claim.id for claim in algebra.CLAIMS + softmax.CLAIMS} - {
     "closure/window_of_counts_leaves_out_what_it_says",
     "closure/flow_keeps_its_tolerance_across_gate_events",
     "closure/recursion_converges_to_the_sliding_flow",
+    "gradient/noise_is_gaussian_with_the_stated_deviation",
+    "gradient/other_concepts_follow_the_law",
 }
 DICTIONARY = "algebra/drawn_dictionary_has_the_stated_overlaps"
 DRIFT = "gradient/level_b_drift_matches_population_autograd"
@@ -98,7 +100,14 @@ ANY_START = "closure/population_descent_equals_level_b_of_any_blocks"
 LAW = "gradient/drawn_prompts_follow_the_law"
 CHEAPER = "closure/cheaper_evaluation_equals_the_generic_one"
 CERTIFIED = "closure/float64_path_is_certified"
+NEURONS = "gradient/neurons_start_gaussian"
+NOISE_RATE = "fluctuation/gradient_noise_falls_as_root_batch"
+NOISE_TAIL = "fluctuation/minibatch_noise_has_the_tail_of_bounded_vectors"
+OF_MINIBATCHES = {MINIBATCHES, NOISE_RATE, NOISE_TAIL}
 VARIABLE = (
+    NEURONS,
+    NOISE_RATE,
+    NOISE_TAIL,
     DICTIONARY,
     CHEAPER,
     CERTIFIED,
@@ -113,8 +122,8 @@ VARIABLE = (
     COMPLEMENT,
     FLOW,
 )
-PURE_ONLY = set(VARIABLE) - {DICTIONARY, LAW}
-MIXED_ONLY = {CHEAPER, CERTIFIED, DRIFT, MINIBATCHES, DEAD, POPULATION, ANY_START, MIRRORED}
+PURE_ONLY = set(VARIABLE) - {DICTIONARY, LAW, NEURONS}
+MIXED_ONLY = OF_MINIBATCHES | {CHEAPER, CERTIFIED, DRIFT, DEAD, POPULATION, ANY_START, MIRRORED}
 
 BASE = Regime().replace(
     concepts={"K1": 1, "K2": 1, "d_x": 4, "d_y": 3},
@@ -139,7 +148,7 @@ REGIMES: dict[str, tuple[dict[str, dict], set[str]]] = {
     ),
     "linear neurons, exponential loss": (
         {"model": {"activation": "identity"}, "training": {**CONSTANT, "loss": "exponential"}},
-        {MINIBATCHES, CHEAPER},
+        OF_MINIBATCHES | {CHEAPER},
     ),
     "orthogonal features": ({"concepts": {"kappa_x": 0.0, "kappa_y": 0.0}}, set()),
     "odd width": ({"model": {"m": 7}}, {MIRRORED}),
@@ -153,7 +162,7 @@ REGIMES: dict[str, tuple[dict[str, dict], set[str]]] = {
     ),
     "no MLP at the start": (
         {"model": {"sigma_1": 0.0}},
-        {CERTIFIED, MINIBATCHES, DEAD, POPULATION, MIRRORED, STOCHASTIC, COMPLEMENT, FLOW},
+        OF_MINIBATCHES | {CERTIFIED, NEURONS, DEAD, POPULATION, MIRRORED, STOCHASTIC, COMPLEMENT, FLOW},
     ),
     "noisy labels": ({"prompt": {"sigma_y": 0.1}}, PURE_ONLY),
     "noisy words": ({"prompt": {"sigma_x": 0.1}}, PURE_ONLY),
