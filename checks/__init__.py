@@ -8,10 +8,14 @@ ledger      what verdicts rest on, over the graph of claims
 claims/     one file per family, and the registry CLAIMS
 controls    wrong theories that the checks must refute
 laboratory  the only door to sim
+conditioning    what round-off is relative to
 pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record
+own_claims  claims from users' files
+strategies, falsify   random regimes, and the search for a counterexample
+audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
-plots, margins, style, report, files   what is written
+plots, margins, graph, style, report, files   what is written
 initial_state   reading and checking initial states
 cli, commands/   the command line
 terminal    errors as sentences, and progress bars

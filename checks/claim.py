@@ -1,6 +1,6 @@
 """Claims, their hypotheses and their verdicts (THEORY.md section 7)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -45,7 +45,7 @@ class Hypothesis:
 
     `key` is the short name that `--drop` takes. `arranged` are changes of the regime by which the check itself makes
     the hypothesis hold, so that it need not be met by the user's file; a dropped hypothesis is neither asked for nor
-    arranged.
+    arranged. `suggests` are values of regime keys among which a search finds it to hold often, the simplest first.
     """
 
     key: str
@@ -53,6 +53,7 @@ class Hypothesis:
     holds: Callable[[Regime], bool]
     got: Callable[[Regime], str]
     arranged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    suggests: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

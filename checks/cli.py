@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from checks.commands import compute, judge
+from checks.commands import audit, compute, judge, search
 
 app = typer.Typer(
     name="polyseme",
@@ -46,6 +46,8 @@ for _command in (
     compute.certify,
     judge.claims,
     judge.verify,
+    search.falsify,
+    audit.audit,
 ):
     app.command()(_command)
 

@@ -62,7 +62,10 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
                 sentence = f"the wrong twin '{claim.wrong_twin.name}' was not refuted ({control['sentence']})"
     except PolysemeError as problem:
         verdict, sentence = Verdict.MISSING, str(problem)
-    except Exception as problem:  # one broken check must not cost the verdicts of the others; it is reported
+    except (
+        Exception,
+        SystemExit,
+    ) as problem:  # one broken check must not cost the verdicts of the others; it is reported
         verdict, sentence = Verdict.ERROR, f"the check broke: {type(problem).__name__}: {problem}"
     dropped = "".join(f" --drop {key}" for key in sorted(drop))
     return {

@@ -12,6 +12,7 @@ PURE = Hypothesis(
     got=lambda regime: ", ".join(
         f"{key} = {getattr(regime.prompt, key):g}" for key in ("p_extra", "sigma_x", "sigma_y")
     ),
+    suggests={"prompt": {"p_extra": (0.0,), "sigma_x": (0.0,), "sigma_y": (0.0,)}},
 )
 
 
@@ -63,6 +64,7 @@ FAIR = Hypothesis(
     name="fair signs: p_plus = 1/2",
     holds=lambda regime: regime.prompt.p_plus == 0.5,
     got=lambda regime: f"p_plus = {regime.prompt.p_plus:g}",
+    suggests={"prompt": {"p_plus": (0.5,)}},
 )
 
 TAME_LOSS = Hypothesis(
@@ -77,6 +79,7 @@ KINKED = Hypothesis(
     name="neurons have gates: activation relu or leaky_relu",
     holds=lambda regime: regime.model.activation != "identity",
     got=lambda regime: f"activation = {regime.model.activation}",
+    suggests={"model": {"activation": ("relu", "leaky_relu")}},
 )
 
 EVEN_WIDTH = Hypothesis(
@@ -84,6 +87,7 @@ EVEN_WIDTH = Hypothesis(
     name="neurons can be paired: m even",
     holds=lambda regime: regime.model.m % 2 == 0,
     got=lambda regime: f"m = {regime.model.m}",
+    suggests={"model": {"m": (2, 4, 6, 8, 16, 24)}},
 )
 
 MIRRORED = Hypothesis(
@@ -99,6 +103,7 @@ ATTENTION_STARTS = Hypothesis(
     name="attention can learn: sigma_0 > 0",
     holds=lambda regime: regime.model.sigma_0 > 0,
     got=lambda regime: f"sigma_0 = {regime.model.sigma_0:g}",
+    suggests={"model": {"sigma_0": (0.1, 0.3, 1.0)}},
 )
 
 MLP_STARTS = Hypothesis(
@@ -106,6 +111,7 @@ MLP_STARTS = Hypothesis(
     name="neurons start apart: sigma_1 > 0",
     holds=lambda regime: regime.model.sigma_1 > 0,
     got=lambda regime: f"sigma_1 = {regime.model.sigma_1:g}",
+    suggests={"model": {"sigma_1": (0.1, 0.3, 1.0)}},
 )
 
 TRAINS = Hypothesis(
@@ -113,6 +119,7 @@ TRAINS = Hypothesis(
     name="there are updates: steps >= 1",
     holds=lambda regime: regime.training.steps >= 1,
     got=lambda regime: f"steps = {regime.training.steps}",
+    suggests={"training": {"steps": (1, 2, 5, 10, 20, 50, 100, 200)}},
 )
 
 SEVERAL_DEMONSTRATIONS = Hypothesis(
@@ -120,6 +127,7 @@ SEVERAL_DEMONSTRATIONS = Hypothesis(
     name="signs can be mixed: L >= 2",
     holds=lambda regime: regime.prompt.L >= 2,
     got=lambda regime: f"L = {regime.prompt.L}",
+    suggests={"prompt": {"L": (2, 3, 4, 5, 6)}},
 )
 
 FEW_DEMONSTRATIONS = Hypothesis(
@@ -127,4 +135,28 @@ FEW_DEMONSTRATIONS = Hypothesis(
     name="a prompt without a match is not too rare to be missed: L <= 5",
     holds=lambda regime: regime.prompt.L <= 5,
     got=lambda regime: f"L = {regime.prompt.L}",
+)
+
+MATCHED = Hypothesis(
+    key="matched",
+    name="every prompt has a demonstration that shares the query's sign: law = match",
+    holds=lambda regime: regime.prompt.law == "match",
+    got=lambda regime: f"law = {regime.prompt.law}",
+    suggests={"prompt": {"law": ("match",)}},
+)
+
+LOGISTIC_RELU = Hypothesis(
+    key="logistic_relu",
+    name="logistic loss and ReLU neurons",
+    holds=lambda regime: regime.training.loss == "logistic" and regime.model.activation == "relu",
+    got=lambda regime: f"loss = {regime.training.loss}, activation = {regime.model.activation}",
+    suggests={"training": {"loss": ("logistic",)}, "model": {"activation": ("relu",)}},
+)
+
+NO_GATES = Hypothesis(
+    key="no_gates",
+    name="neurons are linear: activation = identity",
+    holds=lambda regime: regime.model.activation == "identity",
+    got=lambda regime: f"activation = {regime.model.activation}",
+    suggests={"model": {"activation": ("identity",)}},
 )

@@ -1,26 +1,29 @@
 """How far two runs of one recursion may be apart: round-off, times what a path does to a nudge (THEORY.md section 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from checks.claims.gradient import before_cancellation, conditioning, outputs
+from checks.conditioning import before_cancellation, conditioning, outputs
 from checks.controls import Theory
 from checks.evidence import Compared, Evidence
 from checks.laboratory import Arrays, Laboratory
 from theory.coefficients import constants, to_layout
 from theory.integrate import Diverged, integrate, step_size
 from theory.lower import System, system_of
-from theory.setting import Regime
+from theory.setting import PolysemeError, Regime
 
 STATE = ("W_Q_blocks", "W_K_blocks", "alpha", "beta")
 OBSERVED = ("loss", "attention", "error")
 
 # Far above round-off, so that growth is measured to some digits; far below any feature of the path.
 NUDGE, NUDGES = 1e-12, 3
-# Beyond this a path has run along a kink or into chaos: the bound stops growing with it, or anything would pass.
+# Beyond this a path has run along a kink or into chaos, and is compared no further: any bound that grew with it would let
+# anything pass.
 MOST_GROWTH = 1e4
+# How far a run is that left the numbers.
+BEYOND = 1e300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +31,16 @@ class Reference:
     """The right recursion on a stretch, and what it does to small nudges of its start.
 
     `growth` is the median over nudges of the largest relative change of the state per relative nudge, at most
-    MOST_GROWTH; `jumps` says for each array how far the most moved run went beyond ten times the median one (or at all,
-    on a path that grows more): zero on a smooth path, and of the size of a gate's effect along a kink or in chaos.
+    MOST_GROWTH. `tame` is how many records there are before it would be more: beyond them a path runs along a kink or is
+    chaotic, and round-off alone decides where it goes. `jumps` says for each array how far, before that, the most moved run
+    went beyond ten times the median one: zero on a smooth path, and of the size of a gate's effect at a kink.
     `walk` is how far a random walk goes that takes, at each update, a step of the size of one prompt's gradient, relative
     to the state: gradients cancel between and within prompts, and their round-off does not.
     """
 
     trajectory: Arrays
     growth: float
+    tame: int
     jumps: dict[str, float]
     walk: float
 
@@ -54,35 +59,91 @@ def _reference(
     regime: Regime, initial: Mapping[str, np.ndarray], compiled: System, counts: np.ndarray | None
 ) -> Reference:
     right = integrate(regime, initial, compiled=compiled, counts=counts)
+    runs = [_unless_diverged(regime, start, compiled, counts) for start in _nudged(initial)]
+    # How far each nudged run is from the right one, at each record.
+    moved = {
+        name: np.array(
+            [_changes(run[name], right[name], right) if run else np.full(records_of(right), BEYOND) for run in runs]
+        )
+        for name in (*STATE, *OBSERVED)
+    }
+    growth = np.max([np.median(moved[name], axis=0) / largest(right[name]) for name in STATE], axis=0) / NUDGE
+    wild = np.flatnonzero(growth > MOST_GROWTH)
+    tame = int(wild[0]) if wild.size else records_of(right)
+    before = {name: changes[:, : max(tame, 1)].max(axis=1) for name, changes in moved.items()}
+    return Reference(
+        trajectory=right,
+        growth=min(float(growth.max()), MOST_GROWTH),
+        tame=tame,
+        jumps={name: max(0.0, float(changes.max() - 10 * np.median(changes))) for name, changes in before.items()},
+        walk=_walk(regime, initial["r"], _first(right, max(tame, 1)), _end(regime, right, max(tame, 1))),
+    )
+
+
+def _first(trajectory: Arrays, records: int) -> Arrays:
+    """The first records of a trajectory."""
+    axis = trajectory["error"].ndim - 1
+    cut = {name: np.take(array, range(records), axis=axis) for name, array in trajectory.items() if name != "step"}
+    return cut | {"step": trajectory["step"][:records]}
+
+
+def _end(regime: Regime, trajectory: Mapping[str, np.ndarray], records: int) -> int:
+    """The step at which the stretch of the first records ends."""
+    steps = trajectory["step"]
+    return int(steps[records]) if records < len(steps) else regime.training.steps
+
+
+def records_of(trajectory: Mapping[str, np.ndarray]) -> int:
+    """How many records a trajectory has."""
+    return trajectory["error"].shape[-1]
+
+
+def _by_record(array: np.ndarray, trajectory: Mapping[str, np.ndarray]) -> np.ndarray:
+    """An array of a trajectory with its records on the first axis, before that of members if any."""
+    return np.moveaxis(array, trajectory["error"].ndim - 1, 0)
+
+
+def _changes(left: np.ndarray, right: np.ndarray, trajectory: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The largest difference at each record."""
+    difference = _by_record(np.abs(left - right), trajectory)
+    return difference.reshape(len(difference), -1).max(axis=1)
+
+
+def _nudged(initial: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The start with every weight moved by NUDGE of itself, up or down, NUDGES times."""
     rng = np.random.default_rng(5)
-    moved: dict[str, list[float]] = {name: [] for name in (*STATE, *OBSERVED)}
     for _ in range(NUDGES):
-        nudged = {
+        yield dict(initial) | {
             name: initial[name] * (1 + NUDGE * rng.choice([-1.0, 1.0], size=initial[name].shape))
             for name in ("W_Q", "W_K", "W_O")
         }
-        other = integrate(regime, dict(initial) | nudged, compiled=compiled, counts=counts)
-        for name, changes in moved.items():
-            changes.append(change(other[name], right[name]))
-    growth = max(float(np.median(moved[name])) / largest(right[name]) for name in STATE) / NUDGE
-    smooth = 10.0 if growth <= MOST_GROWTH else 0.0
-    return Reference(
-        trajectory=right,
-        growth=min(growth, MOST_GROWTH),
-        jumps={name: max(0.0, max(changes) - smooth * float(np.median(changes))) for name, changes in moved.items()},
-        walk=_walk(regime, initial["r"], right),
-    )
 
 
-def _walk(regime: Regime, r: np.ndarray, trajectory: Mapping[str, np.ndarray]) -> float:
-    """sqrt of the sum over updates of (eta_t * size of one prompt's gradient / size of the state)^2, from the records."""
+def _unless_diverged(
+    regime: Regime, initial: Mapping[str, np.ndarray], compiled: System, counts: np.ndarray | None
+) -> Arrays | None:
+    try:
+        return integrate(regime, initial, compiled=compiled, counts=counts)
+    except Diverged:
+        return None
+
+
+def _walk(regime: Regime, r: np.ndarray, trajectory: Mapping[str, np.ndarray], end: int) -> float:
+    """sqrt of the sum over updates of (eta_t * size of one prompt's gradient / size of the state)^2, from the records.
+
+    `end` is the step up to which the last record stands for the path.
+    """
     sizes = before_cancellation(regime, r, trajectory)
-    updates = np.diff(trajectory["step"], append=regime.training.steps)
+    updates = np.diff(trajectory["step"], append=end)
     eta = np.array([step_size(regime, int(t)) for t in trajectory["step"]])
-    return max(
-        float(np.sqrt((updates * (eta * sizes[name] / largest(trajectory[name])) ** 2).sum(axis=-1)).max())
-        for name in STATE
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # answered in words
+        steps = {name: eta * sizes[name] / largest(trajectory[name]) for name in STATE}
+        walk = max(float(np.sqrt((updates * steps[name] ** 2).sum(axis=-1)).max()) for name in STATE)
+    if not np.isfinite(walk):
+        raise PolysemeError(
+            "the gradients of single prompts overflow along this path, expected finite ones; type a smaller step size in [training]"
+        )
+    return walk
 
 
 def roundings_of(regime: Regime, reference: Reference) -> float:
@@ -138,9 +199,12 @@ def _as_members(trajectory: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: trajectory[name].reshape(-1, *trajectory[name].shape[lead:]) for name in STATE}
 
 
-def _stopped(regime: Regime, divergence: Diverged) -> Evidence:
-    """Evidence about a recursion that diverged while the full model, which has been run before it, did not."""
-    row = Compared(name="all arrays", difference=np.inf, scale=1.0, roundings=1.0)
+def _stopped(regime: Regime, divergence: Diverged, *, jump: float) -> Evidence:
+    """Evidence about a recursion that diverged while the full model, which has been run before it, did not.
+
+    `jump` is BEYOND where a nudge alone decides whether the right recursion diverges: that says nothing about a theory.
+    """
+    row = Compared(name="all arrays", difference=BEYOND, scale=1.0, roundings=1.0, jump=jump)
     return Evidence(rows=(row,), facts={"steps": regime.training.steps, "stopped": str(divergence)})
 
 
@@ -161,7 +225,8 @@ def evidence_of_paths(
     try:
         reference = laboratory.remembered(key, lambda: _reference(regime, initial, right, counts))
     except Diverged as divergence:
-        return _stopped(regime, divergence)
+        survives = any(_unless_diverged(regime, start, right, counts) for start in _nudged(initial))
+        return _stopped(regime, divergence, jump=BEYOND if survives else 0.0)
     roundings = roundings_of(regime, reference)
     facts = {
         "steps": regime.training.steps,
@@ -176,22 +241,29 @@ def evidence_of_paths(
             reference.trajectory if same else integrate(regime, initial, compiled=asserted, counts=asserted_counts)
         )
     except Diverged as divergence:
-        return _stopped(regime, divergence)
-    differences = {name: change(reduced[name], full[name]) for name in (*STATE, *OBSERVED)}
+        return _stopped(regime, divergence, jump=max(reference.jumps.values()))
     share = roundings * np.finfo(np.float64).eps / 2
     undecided = _undecided(regime, initial, reference.trajectory, share)
-    beyond_ties = np.abs(reduced["error"] - full["error"]) - undecided
-    differences["error"] = float(np.maximum(beyond_ties, 0.0).max())
+    tame, records = reference.tame, records_of(reference.trajectory)
+    differences = {
+        name: _changes(reduced[name], full[name], reference.trajectory)[:tame] for name in (*STATE, *OBSERVED)
+    }
+    beyond_ties = np.maximum(np.abs(reduced["error"] - full["error"]) - undecided, 0.0)
+    differences["error"] = _changes(beyond_ties, np.zeros_like(beyond_ties), reference.trajectory)[:tame]
     rows = [
         Compared(
             name=name if name != "error" else "error, where its sign is not round-off",
-            difference=difference,
+            difference=float(difference.max(initial=0.0)),
             scale=largest(full[name]),
             roundings=roundings,
             jump=reference.jumps[name],
         )
         for name, difference in differences.items()
     ]
+    if tame < records:
+        # Nothing can be said about the rest, neither good nor bad.
+        rest = f"all arrays from record {tame} of {records} on, where a nudge grows by more than {MOST_GROWTH:g}"
+        rows.append(Compared(name=rest, difference=BEYOND, scale=1.0, roundings=1.0, jump=BEYOND))
     return Evidence(
         rows=tuple(rows), facts=facts | {"largest probability of a sign at round-off": float(undecided.max())}
     )

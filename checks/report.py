@@ -12,8 +12,10 @@ import latex2mathml.converter
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from checks.budget import SUITE_FALSE_ALARM
 from checks.claim import VERDICTS
 from checks.files import write_atomic
+from checks.ledger import GROUNDS
 from theory.setting import Regime
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -42,6 +44,22 @@ _COLUMNS = {
         "scale": "scale",
     },
     "fitted": {"name": "name", "order": "order", "half_width": "half width"},
+    "bounded": {
+        "name": "name",
+        "value": "value",
+        "bound": "bound",
+        "standard_error": "standard error",
+        "samples": "samples",
+    },
+    "counted": {"name": "name", "hits": "hits", "trials": "trials", "bound": "bound"},
+    "points": {
+        "name": "name",
+        "places": "places",
+        "means": "means",
+        "standard_errors": "standard errors",
+        "samples": "samples",
+    },
+    "distance": {"name": "name", "distance": "distance", "samples": "samples", "others": "samples of the other"},
 }
 """The kinds of evidence rows (`checks.claim.Row`), with the heading of each field."""
 
@@ -123,6 +141,10 @@ def write_report(
             regime_tables=regime_tables,
             provenance=provenance,
             replay=replay,
+            grounds={ground: sum(ground in record["in_the_end"] for record in records) for ground in GROUNDS},
+            meanings=GROUNDS,
+            budget=SUITE_FALSE_ALARM,
+            statistical=[record for record in records if record["statistics"]],
         )
     )
     write_atomic(path, page)
@@ -311,7 +333,7 @@ def _inlined(entry: FigureEntry, prefix: str) -> Markup:
         for name, value in element.attrib.items():
             if name == "id":
                 element.set(name, f"{prefix}-{value}")
-            elif name == "href" and value.startswith("#"):
+            elif name == "href" and value.startswith("#") and not value.startswith("#about-"):
                 element.set(name, f"#{prefix}-{value[1:]}")
             else:
                 element.set(name, re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", value))

@@ -14,6 +14,7 @@ from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
 from checks.claim import Claim
 from checks.court import settle_records, try_claim
 from checks.files import save_json, save_npz
+from checks.graph import uses_graph
 from checks.laboratory import PURE, Laboratory
 from checks.ledger import Record, close_over_uses
 from checks.plots import learning_dynamics, measured_against_allowed, save_figure
@@ -175,6 +176,12 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
             "Measured against allowed",
             margins,
             "Every claim's measured and allowed value, and its wrong twin's.",
+        ),
+        (
+            "uses",
+            "What rests on what",
+            uses_graph(records),
+            "An arc leads from each claim to those further down that use it; a full dot is supported with all that it rests on.",
         ),
     )
     for stem, title, figure, caption in entries:

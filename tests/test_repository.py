@@ -108,9 +108,9 @@ def problem(command: str) -> str:
     for word, after in pairwise([*words[1:], ""]):
         if word.startswith("--") and word not in known:
             return f"no option {word}"
-        if word == "--only":
+        if word == "--only" and words[0] == "verify" and not after.strip("'\"").startswith("mine/"):
             select(after.strip("'\""))
-        if word.endswith(".toml") and word.startswith("regimes/") and not (ROOT / word).is_file():
+        if word.endswith((".toml", ".py")) and word.startswith(("regimes/", "docs/")) and not (ROOT / word).is_file():
             return f"no file {word}"
     return ""
 

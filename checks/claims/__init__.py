@@ -7,6 +7,7 @@ from checks.claims import (
     closure,
     complement,
     draws,
+    dynamics,
     fluctuation,
     forms,
     gradient,
@@ -35,4 +36,5 @@ CLAIMS: tuple[Claim, ...] = (
     *balance.CLAIMS,
     *invariants.CLAIMS,
     *forms.CLAIMS,
+    *dynamics.CLAIMS,
 )

@@ -7,7 +7,7 @@ import numpy as np
 import sympy as sp
 
 from checks.claim import Claim, WrongTwin
-from checks.claims.gradient import before_cancellation
+from checks.conditioning import before_cancellation
 from checks.evidence import Compared, Evidence, Exact
 from checks.hypotheses import (
     ATTENTION_STARTS,

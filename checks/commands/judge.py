@@ -2,27 +2,33 @@
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from checks.commands.options import ClaimFiles, Dropped
 from checks.terminal import plain_errors, progress_bar
-from theory.setting import load_regime
+from theory.setting import PolysemeError, load_regime
+
+if TYPE_CHECKING:
+    from checks.claim import Claim
 
 
-def claims() -> None:
-    """List the registered claims: id and statement.
+def claims(claim_files: ClaimFiles = None) -> None:
+    """List the claims: id, statement, and the keys of their hypotheses.
 
     Example: polyseme claims
     """
     with plain_errors():
-        from checks.claims import CLAIMS
-
-        for claim in CLAIMS:
+        registry, problems = registry_with(claim_files)
+        for claim in registry:
             typer.echo(f"{claim.id}\n    {claim.statement}")
+            if claim.hypotheses:
+                typer.echo(f"    needs: {', '.join(x.key for x in claim.hypotheses)}")
+    end_with(problems)
 
 
 def verify(
@@ -39,13 +45,17 @@ def verify(
             help="Write results.json, figures and report.html here; out/NAME if absent, out/NAME-part with --only.",
         ),
     ] = None,
+    claim_files: ClaimFiles = None,
+    drop: Dropped = None,
 ) -> None:
     """Try every claim on a regime, each with its wrong twin, and write the report.
 
-    Exit status: 0 all applicable claims supported; 1 some claim refuted or some check broken; 2 bad input;
-    3 inconclusive, missing, or nothing to try; 130 interrupted.
+    Exit status: 0 all applicable claims supported; 1 some claim refuted or some check broken; 2 bad input, a bad claim
+    file included, after the other claims were tried; 3 inconclusive, missing, or nothing to try; 130 interrupted.
 
     Example: polyseme verify regimes/minimal.toml --only 'gradient/*' --out out/gradient
+
+    Example: polyseme verify regimes/minimal.toml --only closure/mirrored_population_descent_equals_level_s --drop mirrored
     """
     with plain_errors():
         path = regime_file or default_regime()
@@ -55,27 +65,72 @@ def verify(
         # A part never overwrites the whole unless it is told to.
         folder = out or Path("out") / (name if only == "*" else f"{name}-part")
         require_writable(folder, folder=True)
-        from checks.claims import CLAIMS
         from checks.court import exit_status, select
         from checks.report import summary_sentence
         from checks.verify import verify as run
 
-        chosen = select(only)
+        registry, problems = registry_with(claim_files)
+        chosen = select(only, registry)
+        dropped = known_keys(drop, chosen)
         with _announced() as (announce, progress):
-            replay = shlex.join(["polyseme", "verify", *([os.path.relpath(path)] if regime_file else [])])
             records = run(
                 regime,
                 chosen,
                 folder,
-                registered=CLAIMS,
+                registered=registry,
                 name=name,
-                replay=replay,
+                replay=replay_line(path if regime_file else None, claim_files),
                 announce=announce,
                 progress=progress,
+                drop=dropped,
             )
-        sentence = summary_sentence(records, partial=len(chosen) < len(CLAIMS), total=len(CLAIMS))
+        sentence = summary_sentence(records, partial=len(chosen) < len(registry), total=len(registry))
         typer.echo(f"\n{sentence}\nReport: {folder / 'report.html'}")
+    end_with(problems)
     raise typer.Exit(exit_status(records))
+
+
+def registry_with(claim_files: Sequence[Path] | None) -> tuple[tuple["Claim", ...], tuple[str, ...]]:
+    """All registered claims and those of the files; the problems of the files are also told at once."""
+    from checks.claims import CLAIMS
+
+    if not claim_files:
+        return CLAIMS, ()
+    from checks.own_claims import load_claims
+
+    loaded = load_claims(claim_files)
+    for problem in loaded.problems:
+        typer.echo(f"polyseme: {problem}", err=True)
+    return (*CLAIMS, *loaded.claims), loaded.problems
+
+
+def end_with(problems: Sequence[str]) -> None:
+    """Exit status 2 if a claim file was bad, however the claims beside it fared."""
+    if problems:
+        left_out = (
+            "a bad claim file or entry was"
+            if len(problems) == 1
+            else f"{len(problems)} bad claim files or entries were"
+        )
+        typer.echo(f"polyseme: {left_out} left out, the first: {problems[0]}", err=True)
+        raise typer.Exit(2)
+
+
+def known_keys(drop: Sequence[str] | None, claims: Sequence["Claim"]) -> frozenset[str]:
+    """The keys to drop, once each is known to be a hypothesis of some of the claims; PolysemeError else."""
+    known = list(dict.fromkeys(x.key for claim in claims for x in claim.hypotheses))
+    for key in drop or ():
+        if key not in known:
+            raise PolysemeError(
+                f"--drop '{key}' is no hypothesis of what is tried; type one of {', '.join(known) or 'none, for it has none'}"
+            )
+    return frozenset(drop or ())
+
+
+def replay_line(regime_file: Path | None, claim_files: Sequence[Path] | None) -> str:
+    """`polyseme verify` with the regime and the claim files, to be pasted into a shell."""
+    own = [part for file in claim_files or () for part in ("--claims", os.path.relpath(file))]
+    return shlex.join(["polyseme", "verify", *([os.path.relpath(regime_file)] if regime_file else []), *own])
 
 
 @contextmanager

@@ -17,3 +17,19 @@ InitialFile = Annotated[
     ),
 ]
 OutFile = Annotated[Path, typer.Option("--out", metavar="OUT.npz", help="Write the trajectory to this file.")]
+ClaimFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--claims",
+        metavar="FILE.py",
+        help="Claims of your own, beside the registered ones; may be given several times. The file is run: only one that you trust.",
+    ),
+]
+Dropped = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop",
+        metavar="HYPOTHESIS",
+        help="Do not ask for this hypothesis, by its key (`polyseme claims` lists them); may be given several times.",
+    ),
+]

@@ -200,12 +200,13 @@ def test_a_glob_that_matches_nothing_names_what_would(pattern):
     with pytest.raises(PolysemeError) as caught:
         select(pattern)
     assert str(caught.value).startswith(f"--only '{pattern}' matches no claim; type ")
-    assert "'algebra/*', 'gradient/*', 'closure/*'" in str(caught.value)
+    assert "'algebra/*', 'gradient/*', " in str(caught.value)
 
 
 def test_the_false_alarm_budget_is_shared_by_the_statistical_claims():
     family = family_size(CLAIMS)
-    assert 1 <= family == sum(isinstance(claim.rule, Equivalence) for claim in CLAIMS) < len(CLAIMS)
+    assert family == sum(claim.plan is not None for claim in CLAIMS)
+    assert 1 <= sum(isinstance(claim.rule, Equivalence) for claim in CLAIMS) < family < len(CLAIMS)
     # Two directions for each.
     assert even_share(family) * 2 * family == pytest.approx(SUITE_FALSE_ALARM, rel=1e-15)  # one division
     two = [dataclasses.replace(CLAIM, rule=Equivalence(margin=0.1, reason="a test"))] * 2 + [CLAIM]

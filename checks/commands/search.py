@@ -1,0 +1,135 @@
+"""Commands that search for what breaks a claim: falsify."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from checks.commands.judge import end_with, known_keys, registry_with, replay_line
+from checks.commands.options import ClaimFiles, Dropped
+from checks.terminal import plain_errors, progress_bar
+from theory.setting import PolysemeError
+
+if TYPE_CHECKING:
+    from checks.falsify import Search
+
+
+def falsify(
+    claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of a claim; `polyseme claims` lists them.")],
+    budget: Annotated[int, typer.Option(help="How many regimes to try; shrinking takes some more.")] = 200,
+    drop: Dropped = None,
+    seed: Annotated[int, typer.Option(help="The seed of the search.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Write the counterexample here; out/falsify/CLAIM.toml if absent."),
+    ] = None,
+    claim_files: ClaimFiles = None,
+) -> None:
+    """Search regimes that satisfy a claim's hypotheses for one that breaks the claim, and shrink it.
+
+    With --drop, regimes where that hypothesis fails: a counterexample shows that it is needed. What is found is written as a
+    regime file. Exit status: 0 nothing found; 1 a counterexample; 2 bad input; 3 nothing could be decided; 130 interrupted.
+
+    Example: polyseme falsify closure/population_descent_equals_level_b --budget 100
+
+    Example: polyseme falsify closure/mirrored_population_descent_equals_level_s --drop mirrored
+    """
+    with plain_errors():
+        if budget < 1:
+            raise PolysemeError(f"got --budget {budget}, expected a whole number of at least 1; type --budget 200")
+        if seed < 0:
+            raise PolysemeError(f"got --seed {seed}, expected a whole number of at least 0; type --seed 0")
+        registry, problems = registry_with(claim_files)
+        by_id = {one.id: one for one in registry}
+        if claim not in by_id:
+            raise PolysemeError(
+                f"got {claim}, which is no claim{_guess(claim, list(by_id))}; `polyseme claims` lists all"
+            )
+        chosen = by_id[claim]
+        dropped = known_keys(drop, [chosen])
+        if chosen.scope == "any regime":
+            raise PolysemeError(
+                f"{claim} looks at nothing of the regime, so no regime can break it; type the id of a claim about a regime"
+            )
+        path = out or Path("out") / "falsify" / f"{claim.replace('/', '-')}.toml"
+        from checks.files import require_writable
+
+        require_writable(path)
+        from checks.budget import even_share, family_size
+        from checks.falsify import search
+
+        with progress_bar(f"search {budget} regimes") as progress:
+            found = search(
+                chosen,
+                budget=budget,
+                level=even_share(family_size(registry)),
+                drop=dropped,
+                seed=seed,
+                progress=lambda so_far: progress(min(len(so_far.outcomes), budget), budget),
+            )
+        typer.echo(_summary(found))
+        if found.counterexample:
+            _write(found, path)
+            dropping = [part for key in sorted(dropped) for part in ("--drop", key)]
+            replay = replay_line(path, claim_files)
+            typer.echo(f"Written to {path}\nReplay: {shlex.join([*shlex.split(replay), '--only', claim, *dropping])}")
+    end_with(problems)
+    if found.interrupted:
+        raise typer.Exit(130)
+    raise typer.Exit(1 if found.counterexample else 0 if found.decided else 3)
+
+
+def _guess(claim: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(claim, known, n=1, cutoff=0.5)
+    return f", expected an id such as {close[0]}" if close else ""
+
+
+def _summary(found: "Search") -> str:
+    """What was tried, what became of it, and the smallest counterexample or the nearest miss, in a few lines."""
+    from checks.claim import VERDICTS
+
+    counts = found.counts
+    each = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "none"
+    hypotheses = f"without {', '.join(sorted(found.drop))}" if found.drop else "within its hypotheses"
+    lines = [f"{found.claim.id}: {len(found.outcomes)} regimes {hypotheses}: {each}"]
+    lines += ["interrupted; the search was not finished"] if found.interrupted else []
+    if found.counterexample:
+        regime, outcome = found.counterexample
+        lines += [f"✗ refuted: {outcome.sentence}", f"  in the smallest regime: {_in_words(regime)}"]
+    elif found.nearest:
+        regime, outcome = found.nearest
+        lines += [f"No counterexample. Nearest: {outcome.share:.2g} of what is allowed, in {_in_words(regime)}"]
+    for verdict, (sentence, number) in found.troubles.items():
+        lines += [f"  {number} {verdict}, the first: {sentence}"]
+    return "\n".join(lines)
+
+
+def _in_words(regime: object) -> str:
+    from checks.strategies import changed
+
+    tables = changed(regime)  # pyright: ignore[reportArgumentType]
+    return ", ".join(
+        f"{key} = {value}" for section, keys in tables.items() if section != "ensemble" for key, value in keys.items()
+    )
+
+
+def _write(found: "Search", path: Path) -> None:
+    """The counterexample as a regime file: the keys that differ from the defaults."""
+    import tomli_w
+
+    from checks.files import write_atomic
+    from checks.strategies import changed
+
+    assert found.counterexample
+    regime, outcome = found.counterexample
+    without = f", without {', '.join(sorted(found.drop))}" if found.drop else ""
+    head = f"# A counterexample to {found.claim.id}{without}:\n# {' '.join(outcome.sentence.split())}\n\n"
+    tables = {
+        section: {key: list(x) if isinstance(x, tuple) else x for key, x in keys.items()}
+        for section, keys in changed(regime).items()
+    }
+    write_atomic(path, head + tomli_w.dumps(tables))
