@@ -112,7 +112,7 @@ def _folder_on_path(folder: Path) -> Iterator[None]:
 def _line(problem: BaseException, path: Path) -> int | str:
     """The last line of the file itself in a traceback."""
     frames = traceback.extract_tb(problem.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     return lines[-1] or "?" if lines else "?"
 
 

@@ -4,7 +4,7 @@ Every key of a regime is drawn from a short list whose first entry is the simple
 lists (`Hypothesis.suggests`), and what they still let through is filtered.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -92,7 +92,7 @@ def narrowed(asked: Collection[Hypothesis], dropped: Collection[Hypothesis] = ()
 
 
 @st.composite
-def _any_regime(draw: st.DrawFn, values: Values) -> Regime | None:
+def _any_regime(draw: Callable[..., Any], values: Values) -> Regime | None:
     """One regime of those values, or None where two keys cannot go together."""
     tables: dict[str, dict[str, Any]] = {
         section: {key: draw(st.sampled_from(list(choices))) for key, choices in keys.items()}

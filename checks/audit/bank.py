@@ -173,8 +173,9 @@ class Balance:
         """No false alarm, no more wrong verdicts at the margin than the level grants, and honest p-values."""
         from scipy.stats import binom
 
-        limit = binom.isf(1e-4, self.runs, INFLATED)
-        return self.alarms == 0 and max(self.wrong) <= limit and (self.p_uniform is None or self.p_uniform > 1e-4)
+        limit = float(binom.isf(1e-4, self.runs, INFLATED))
+        honest = self.p_uniform is None or self.p_uniform > 1e-4
+        return self.alarms == 0 and max(self.wrong) <= limit and honest
 
 
 def balances(
