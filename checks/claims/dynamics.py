@@ -120,6 +120,7 @@ LEARNED = Claim(
     hypotheses=(
         PURE,
         MATCHED,
+        SEVERAL_DEMONSTRATIONS,
         FAIR,
         LOGISTIC_RELU,
         EVEN_CONCEPTS,

@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from checks.budget import even_share, family_size
-from checks.claims import CLAIMS, algebra, balance, identities, invariants, penalty, softmax
+from checks.claims import CLAIMS, algebra, balance, dynamics, identities, invariants, penalty, softmax
 from checks.court import try_claim
 from checks.laboratory import Laboratory
 from checks.report import _math
@@ -205,8 +205,8 @@ def cases():
             yield pytest.param(name, identifier, id=f"{name}-{identifier}")
 
 
-# Tried in regimes of their own by test_invariants.py.
-ELSEWHERE = {claim.id: claim for module in (balance, identities, invariants, penalty) for claim in module.CLAIMS}
+# Tried in regimes of their own by test_invariants.py and test_dynamics.py.
+ELSEWHERE = {claim.id: claim for module in (balance, dynamics, identities, invariants, penalty) for claim in module.CLAIMS}
 
 
 def test_every_claim_is_tried():
