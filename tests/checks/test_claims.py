@@ -206,7 +206,9 @@ def cases():
 
 
 # Tried in regimes of their own by test_invariants.py and test_dynamics.py.
-ELSEWHERE = {claim.id: claim for module in (balance, dynamics, identities, invariants, penalty) for claim in module.CLAIMS}
+ELSEWHERE = {
+    claim.id: claim for module in (balance, dynamics, identities, invariants, penalty) for claim in module.CLAIMS
+}
 
 
 def test_every_claim_is_tried():
