@@ -35,8 +35,24 @@ def _has_live_neuron(state: Arrays) -> bool:
     return bool((np.minimum(on_labels[:, 0::2], on_labels[:, 1::2]) > 0).any())
 
 
+def _shared(value: Result) -> Result:
+    """A remembered result, its arrays read-only where it is an array or a table of them."""
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    elif isinstance(value, dict) and all(isinstance(entry, np.ndarray) for entry in value.values()):
+        read_only(value)
+    return value
+
+
+def read_only(arrays: Arrays) -> Arrays:
+    """The same arrays, which nobody can write to: claims share them, and one must not change what another sees."""
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
+
+
 class Laboratory:
-    """Runs and probes of one regime, cached."""
+    """Runs and probes of one regime, cached; shared arrays are read-only."""
 
     def __init__(self, regime: Regime, *, level: float = ONE_OF_A_HUNDRED) -> None:
         """Nothing is run until it is asked for. `level`: each statistical claim's even share of the budget."""
@@ -86,9 +102,8 @@ class Laboratory:
         rest = np.eye(len(concepts)) - concepts @ np.linalg.pinv(concepts)
         rng = np.random.default_rng([self.regime.ensemble.seed, 1])
         scale = self.regime.model.sigma_0
-        return state | {
-            name: state[name] + scale * rng.standard_normal(state[name].shape) @ rest for name in ("W_Q", "W_K")
-        }
+        moved = {name: state[name] + scale * rng.standard_normal(state[name].shape) @ rest for name in ("W_Q", "W_K")}
+        return read_only(state | moved)
 
     @cached_property
     def population_regime(self) -> Regime:
@@ -119,7 +134,7 @@ class Laboratory:
         }
         W_O = rng.normal(size=state["W_O"].shape)
         W_O[0] += 3 * (state["Q"][:, 0::2] + state["Q"][:, 1::2]).sum(axis=1)
-        return state | full | {"W_O": neurons * W_O}
+        return read_only(state | full | {"W_O": neurons * W_O})
 
     @cached_property
     def any_start(self) -> Arrays:
@@ -148,7 +163,7 @@ class Laboratory:
         state = self.initial
         others = [self.start_of(self.member + j)["W_O"] for j in range(1, STOCHASTIC_MEMBERS)]
         same = {name: np.stack([state[name]] * STOCHASTIC_MEMBERS) for name in ("W_Q", "W_K")}
-        return state | same | {"W_O": np.stack([state["W_O"], *others])}
+        return read_only(state | same | {"W_O": np.stack([state["W_O"], *others])})
 
     @cached_property
     def stochastic_run(self) -> Arrays:
@@ -163,12 +178,12 @@ class Laboratory:
     def _simulate(self, regime: Regime, initial: Arrays, *, final: bool = False, counts: bool = False) -> Arrays:
         from sim.train import simulate
 
-        return simulate(regime, initial, keep_final=final, keep_counts=counts)
+        return read_only(simulate(regime, initial, keep_final=final, keep_counts=counts))
 
     def remembered(self, key: str, compute: Callable[[], Result]) -> Result:
         """`compute()`, run once for this laboratory; a claim and its wrong twin share what does not differ."""
         if key not in self._memory:
-            self._memory[key] = compute()
+            self._memory[key] = _shared(compute())
         return self._memory[key]
 
     def population_gradient(self, weights: Mapping[str, np.ndarray]) -> Arrays:

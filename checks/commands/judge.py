@@ -105,14 +105,11 @@ def registry_with(claim_files: Sequence[Path] | None) -> tuple[tuple["Claim", ..
 
 
 def end_with(problems: Sequence[str]) -> None:
-    """Exit status 2 if a claim file was bad, however the claims beside it fared."""
+    """Exit status 2 if a claim file was bad, however the claims beside it fared; each problem is told once more."""
     if problems:
-        left_out = (
-            "a bad claim file or entry was"
-            if len(problems) == 1
-            else f"{len(problems)} bad claim files or entries were"
-        )
-        typer.echo(f"polyseme: {left_out} left out, the first: {problems[0]}", err=True)
+        typer.echo("polyseme: left out, since a claim file is bad:", err=True)
+        for problem in problems:
+            typer.echo(f"polyseme: {problem}", err=True)
         raise typer.Exit(2)
 
 
