@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: verify test setup clean readme
+.PHONY: verify test setup clean readme mutants
 
 verify: setup
 	$(BIN)/polyseme verify regimes/default.toml --out out/default
@@ -23,6 +23,13 @@ test: setup
 # The table of results in the README, from the last `make verify`.
 readme: setup
 	$(BIN)/python -m checks.readme out/default/results.json
+
+# Mutation testing of the rules, the budget and the ledger, in a copy; docs/mutants.md explains what survives.
+mutants: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,mutants]'
+	rm -rf out/mutants && git clone --quiet . out/mutants && cp tests/mutmut.cfg out/mutants/setup.cfg
+	cd out/mutants && SYMPY_GROUND_TYPES=python OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children 2
+	cd out/mutants && ../../$(BIN)/mutmut results
 
 setup: $(READY)
 

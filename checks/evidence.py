@@ -6,6 +6,9 @@ from typing import Any
 
 import sympy as sp
 
+BEYOND = 1e300
+"""A difference, or a jump, that has no size: one run left the numbers, or went where only round-off decides."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exact:

@@ -7,7 +7,7 @@ import numpy as np
 
 from checks.conditioning import before_cancellation, conditioning, outputs
 from checks.controls import Theory
-from checks.evidence import Compared, Evidence
+from checks.evidence import BEYOND, Compared, Evidence
 from checks.laboratory import Arrays, Laboratory
 from theory.coefficients import constants, to_layout
 from theory.integrate import Diverged, integrate, step_size
@@ -22,8 +22,6 @@ NUDGE, NUDGES = 1e-12, 3
 # Beyond this a path has run along a kink or into chaos, and is compared no further: any bound that grew with it would let
 # anything pass.
 MOST_GROWTH = 1e4
-# How far a run is that left the numbers.
-BEYOND = 1e300
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from checks.claim import Judgement, Plan, Verdict
-from checks.evidence import Compared, Evidence, Exact, Fitted
+from checks.evidence import BEYOND, Compared, Evidence, Exact, Fitted
 from checks.rules.common import require, rows_of
 
 UNIT = float(np.finfo(np.float64).eps / 2)
@@ -109,13 +109,12 @@ class RoundOff:
         else:
             verdict, relation = Verdict.SUPPORTED, "<="
         measured, bound = worst.difference / worst.scale, worst.roundings * UNIT
-        return Judgement(
-            verdict=verdict,
-            measured=measured,
-            bound=bound,
-            sentence=f"nearest to its bound of {len(rows)} comparisons is '{worst.name}': "
-            f"{measured:.2g} {relation} {bound:.2g}",
+        sentence = (
+            f"nothing can be said of {worst.name}"
+            if verdict == Verdict.INCONCLUSIVE and worst.jump >= BEYOND
+            else f"nearest to its bound of {len(rows)} comparisons is '{worst.name}': {measured:.2g} {relation} {bound:.2g}"
         )
+        return Judgement(verdict=verdict, measured=measured, bound=bound, sentence=sentence)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from scipy.stats import binom, chi2, nct, norm
 from scipy.stats import t as student
 
 from checks.claim import Plan
-from checks.evidence import Bounded, Compared, Counted, Distance, Estimated, Evidence, Exact, Fitted, Points
+from checks.evidence import BEYOND, Bounded, Compared, Counted, Distance, Estimated, Evidence, Exact, Fitted, Points
 from checks.rules.bound import UpperBound
 from checks.rules.distribution import Distribution
 from checks.rules.equivalence import Equivalence
@@ -297,6 +297,9 @@ def test_round_off():
     assert numbers(rule, row(1.5, jump=difference / 10))[0] == "inconclusive", "ten times the jump, just"
     assert numbers(rule, row(1.5, jump=difference / 10.5))[0] == "refuted"
     assert "at a kink" in sentence(rule, row(1.5, jump=difference))
+    lost = Compared(name="the rest", difference=BEYOND, scale=1.0, roundings=1.0, jump=BEYOND)
+    assert sentence(rule, row(0.5), lost) == "nothing can be said of the rest"
+    assert numbers(rule, row(0.5), lost)[0] == "inconclusive" and numbers(rule, row(1.5), lost)[0] == "refuted"
     assert numbers(rule, row(0.5, roundings=0.5))[0] == "supported", "half a rounding is a bound too"
     for bad in ({"roundings": 0.0}, {"jump": math.inf}, {"scale": 0.0}):
         with pytest.raises(ValueError, match="expected"):
