@@ -63,7 +63,6 @@ class UpperBound:
         def reached(trials: int) -> float:
             # The most hits that still support, and the chance of no more than them in every row.
             hits = int(binom.ppf(level, trials, bound)) - 1
-            hits += binom.cdf(hits + 1, trials, bound) <= level
             return float(1 - rows * (1 - binom.cdf(hits, trials, truth))) if hits >= 0 else 0.0
 
         trials = fewest_that(lambda n: reached(n) >= power, 2, most)

@@ -116,6 +116,18 @@ def test_grounds_are_inherited_from_all_that_is_used_firmest_first():
     assert [row["fully_supported"] for row in rows] == [None, None, True]
 
 
+def test_full_support_is_lost_below_and_kept_beside():
+    rows = [
+        record("a", "statistics", verdict="refuted"),
+        record("b", "statistics", "a"),
+        record("c", "statistics"),
+        record("d", "statistics", "c"),
+        record("e", "statistics", "c", verdict="inconclusive"),
+    ]
+    close_over_uses(rows)
+    assert [row["fully_supported"] for row in rows] == [False, False, True, True, False]
+
+
 def test_a_circle_of_uses_is_refused():
     with pytest.raises(ValueError, match="cycle"):
         close_over_uses([record("a", "statistics", "b"), record("b", "statistics", "a")])

@@ -123,6 +123,12 @@ def test_bounds_from_counts():
     expected = near("refuted", lower(30, LEVEL / 2) / 0.1, 1.0, binom.cdf(30, 100, 0.1), 2 * binom.sf(29, 100, 0.1))
     assert numbers(rule, one, bad) == expected
     assert sentence(rule, one, bad) == f"'c' is at least {lower(30, LEVEL / 2) / 0.1:.3g} times its bound"
+    # What is refuted most clearly is told, not what has the longest interval; and the worst of the good ones wherever it is.
+    wide = Counted(name="w", hits=1, trials=1, bound=0.15)
+    assert sentence(rule, wide, bad).startswith("'c' is at least") and sentence(rule, bad, wide).startswith(
+        "'c' is at least"
+    )
+    assert numbers(rule, two, one)[1] == pytest.approx(share)
     close = Counted(name="d", hits=9, trials=100, bound=0.1)
     assert sentence(rule, close) == f"'d' may be {upper(9, LEVEL) / 0.1:.3g} times its bound, or may be within it"
     assert numbers(rule, Counted(name="e", hits=1, trials=1, bound=1.0))[0] == "inconclusive"
@@ -161,6 +167,12 @@ def test_a_plan_of_a_bound(bound, truth, rows):
     assert UpperBound(reason=WHY).design(bound=0.9, truth=0.1, rows=1, level=1e-9, most=3).detects == math.inf
 
 
+def test_plans_of_rare_events():
+    design = UpperBound(reason=WHY).design
+    assert design(bound=0.1, truth=0.0, rows=1, level=LEVEL).samples == math.ceil(math.log(LEVEL) / math.log(0.9))
+    assert design(bound=0.9, truth=0.0, rows=1, level=LEVEL).samples == 2
+
+
 # -- rates -------------------------------------------------------------------------------------------------
 
 PLACES = (1.0, 2.0, 4.0, 8.0)
@@ -189,6 +201,15 @@ def test_rates():
         "refuted", 0.3 - norm.isf(LEVEL / 4) * error, 0.1, norm.sf(-0.2 / error), 4 * norm.sf(0.2 / error)
     )
     assert sentence(rule, curve(-1.02), curve(-1.3, name="y")) == f"'y': rate -1.3 +- {error:.2g}, declared -1"
+    assert numbers(rule, curve(-1.0), curve(-1.03)) == numbers(rule, curve(-1.03), curve(-1.0))
+    three = Points(
+        name="x", places=(1.0, 2.0, 4.0), means=(4.0, 2.0, 1.0), standard_errors=(0.04, 0.02, 0.01), samples=2
+    )
+    assert numbers(rule, three)[1] == pytest.approx(norm.isf(LEVEL) * 0.01 / (math.log(2) * math.sqrt(2)), rel=1e-6)
+    for errors in ((0.8, 0.4, 0.2), (0.4, 0.02, 0.02)):  # a fifth of each mean; a tenth of the first
+        vague = Points(name="x", places=(1.0, 2.0, 4.0), means=(4.0, 2.0, 1.0), standard_errors=errors, samples=2)
+        with pytest.raises(ValueError, match="expected"):
+            numbers(rule, vague)
     # A wiggle of 0.1 against errors of 0.01: the residuals' own scale counts.
     wiggly = curve(-1.0, wiggle=0.1)
     along = np.log(PLACES)
@@ -215,6 +236,11 @@ def test_a_plan_of_a_rate():
     assert capped.power == pytest.approx(1 - 6 * norm.sf(0.1 / error - norm.isf(LEVEL)), rel=1e-9)
     assert rule.design(places=PLACES, spread=1e-9, rows=1, level=LEVEL).samples == 2
     assert rule.design(places=PLACES, spread=50.0, rows=1, level=LEVEL, most=5).power == 0.0
+    many = tuple(float(x) for x in range(1, 63))
+    lever = float(np.std(np.log(many))) * math.sqrt(62)
+    birge = math.sqrt(chi2.ppf(0.999, 60) / 60)
+    needed = birge * (norm.isf(LEVEL) + norm.isf(0.05)) * 0.5 / (0.1 * lever)
+    assert rule.design(places=many, spread=0.5, rows=1, level=LEVEL, power=0.9).samples == max(2, math.ceil(needed**2))
     linear = Rate(declared=-1.0, margin=0.1, reason=WHY, exponential=True)
     assert linear.design(places=PLACES, spread=0.5, rows=3, level=LEVEL, power=0.9).samples < plan.samples / 5
 
@@ -242,6 +268,11 @@ def test_distributions():
     wide = 2 * math.sqrt(math.log(4 / LEVEL) / (2 * 3000))
     assert numbers(rule, pair) == near("supported", 0.01 + wide, 0.1, beyond, 1.0)
     assert numbers(rule, Distance(name="e", distance=0.1, samples=5))[3:] == (1.0, 1.0)
+    assert numbers(rule, Distance(name="e", distance=0.09, samples=5))[3:] == (1.0, 1.0), (
+        "probabilities, not bounds above 1"
+    )
+    assert numbers(rule, Distance(name="e", distance=0.09, samples=5, others=5))[3:] == (1.0, 1.0)
+    assert rule.design(rows=1, level=LEVEL) == rule.design(rows=1, level=LEVEL, two_samples=False)
     assert numbers(rule, Distance(name="f", distance=0.0, samples=1))[0] == "inconclusive"
     assert numbers(rule, Distance(name="g", distance=1.0, samples=1000))[0] == "refuted"
 
