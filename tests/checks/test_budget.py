@@ -39,6 +39,8 @@ def test_adjusted_p_values_are_holms_over_the_whole_family():
     other = budget.settle([judgement(1.0, x) for x in p], 5)
     assert [x.adjusted_refute for x in other] == pytest.approx(list(expected))
     assert budget.settle([], 5) == []
+    (certain,) = budget.settle([judgement(0.0, 0.0)], 3)
+    assert (certain.adjusted_support, certain.adjusted_refute) == (0.0, 0.0)
 
 
 def test_the_budget_has_two_halves_and_even_shares():
