@@ -1,7 +1,7 @@
 """The planted errors of an audit, and how each reaches what a claim asserts."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from sympy.polys.matrices import DomainMatrix
 from checks.audit.operators import DELTA, RECURSION, SYSTEM
 from checks.claim import Claim
 from checks.claims import CLAIMS
+from checks.claims.anywhere import random_regime
 from theory import forward as fw
 from theory.derive import Recursion, derive
 from theory.lower import System, compile_recursion, system_of
@@ -19,11 +20,15 @@ from theory.setting import Regime
 
 Kind = Literal["recursion", "system", "statement", "quantifier"]
 
+ELSEWHERE = 12
+"""Random regimes that a user's theory is tried in, besides the one of the audit."""
+
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
 RECURSION_CLAIMS = (
     "gradient/recursion_equals_dense_enumeration",
     "gradient/level_b_drift_matches_population_autograd",
+    "gradient/level_b_drift_matches_autograd_in_random_regimes",
     "closure/population_descent_equals_level_b",
     "closure/population_descent_equals_level_b_of_any_blocks",
     "gradient/level_b_drift_matches_minibatches",
@@ -49,7 +54,7 @@ class Plant:
     """One planted error. `asserted(claim)` is what a claim asserts with the error in it.
 
     `claims` are those that it can reach. A quantifier widened past its hypotheses has a `regime` where they fail, and the
-    `dropped` keys; its claim asserts what it always does. `proof` gives the
+    `dropped` keys; its claim asserts what it always does. `elsewhere`: more regimes to try it in, until it is refuted. `proof` gives the
     proof that it is no error after all, or nothing; `recursion` is there for errors that are one.
     """
 
@@ -62,6 +67,7 @@ class Plant:
     regime: Regime = AUDIT_REGIME
     dropped: frozenset[str] = frozenset()
     proof: Callable[[], str] | None = None
+    elsewhere: tuple[Regime, ...] = ()
 
 
 def of_recursion(operator: str, name: str, wrong: Recursion) -> Plant:
@@ -311,4 +317,6 @@ def from_user(path: str, patch: Callable[[Recursion], Recursion]) -> Plant:
         and wrong.observables == right.observables
     ):
         raise ValueError("the patch changed nothing")
-    return of_recursion("yours", path, wrong)
+    # A term may vanish at the numbers of one regime, so a theory of unknown origin is tried in many.
+    rng = np.random.default_rng(0)
+    return replace(of_recursion("yours", path, wrong), elsewhere=tuple(random_regime(rng) for _ in range(ELSEWHERE)))

@@ -13,11 +13,12 @@ import numpy as np
 from checks.audit.operators import DELTA, coefficient
 from checks.audit.plants import BY_ID
 from checks.claim import Verdict
+from checks.claims.anywhere import random_regime
 from checks.laboratory import Laboratory
 from checks.rules.bound import proportion_interval
 from theory.derive import derive
 from theory.lower import System, compile_recursion
-from theory.setting import PolysemeError, Regime
+from theory.setting import PolysemeError
 
 CLAIM = "closure/population_descent_equals_level_b_of_any_blocks"
 STEPS = 3
@@ -40,34 +41,6 @@ class Rate:
     smallest: float
 
 
-def random_regime(rng: np.random.Generator) -> Regime:
-    """Random sizes and overlaps, uneven concepts and signs, both laws: every term on.
-
-    L is 3 at least: with two demonstrations the half log-odds are 0 or infinite, and an error in their coefficient is none.
-    """
-    K1, K2 = int(rng.integers(1, 4)), int(rng.integers(0, 3))
-    weights = rng.dirichlet(np.full(K1, 3.0))
-    return Regime().replace(
-        concepts={
-            "K1": K1,
-            "K2": K2,
-            "d_x": 2 * K1 + K2 + int(rng.integers(0, 3)),
-            "d_y": 2 * K1 + int(rng.integers(0, 3)),
-            "kappa_x": float(rng.uniform(0, 0.9)),
-            "kappa_y": float(rng.uniform(0, 0.9)),
-            "weights": [float(x) for x in weights / weights.sum()],
-        },
-        prompt={
-            "L": int(rng.integers(3, 7)),
-            "law": str(rng.choice(["match", "iid"])),
-            "p_plus": float(rng.uniform(0.2, 0.8)),
-        },
-        model={"m": int(rng.integers(2, 17)), "sigma_0": 0.3, "sigma_1": 0.5},
-        training={"steps": STEPS, "batch": "population", "lam": 0.01, "gamma": 50.0, "record_every": 1},
-        ensemble={"seeds": 1, "seed": int(rng.integers(2**31))},
-    )
-
-
 def planted() -> dict[str, System]:
     """Every coefficient of level B with an error of 1% up and down, compiled."""
     return {name: compile_recursion(wrong) for name, wrong in coefficient(derive("B"), DELTA)}
@@ -80,7 +53,7 @@ def rates(
     systems, rng = planted(), np.random.default_rng(seed)
     smallest: dict[str, list[float]] = {name: [] for name in systems}
     for number in range(trials):
-        laboratory = Laboratory(random_regime(rng), level=level)
+        laboratory = Laboratory(random_regime(rng, steps=STEPS), level=level)
         for name, delta in _thresholds(laboratory, systems):
             smallest[name].append(delta)
         if progress:

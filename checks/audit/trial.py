@@ -65,7 +65,7 @@ def try_plants(
     results = []
     for plant in plants:
         verdicts = {
-            identifier: _verdict(plant, known[identifier], bench) for identifier in plant.claims if identifier in known
+            identifier: _anywhere(plant, known[identifier], bench) for identifier in plant.claims if identifier in known
         }
         caught = Caught(operator=plant.operator, name=plant.name, kind=plant.kind, verdicts=verdicts)
         if not caught.is_caught:
@@ -75,6 +75,17 @@ def try_plants(
         results.append(caught)
         announce(caught)
     return results
+
+
+def _anywhere(plant: Plant, claim: Claim, bench: Bench) -> str:
+    """The verdict in the plant's regime, or `refuted` if another of its regimes refutes it."""
+    verdict = _verdict(plant, claim, bench)
+    for regime in plant.elsewhere if claim.scope == "this regime" else ():
+        if verdict == Verdict.REFUTED:
+            break
+        other = _verdict(replace(plant, regime=regime), claim, bench)
+        verdict = other if other == Verdict.REFUTED else verdict
+    return verdict
 
 
 def _verdict(plant: Plant, claim: Claim, bench: Bench) -> str:

@@ -3,6 +3,7 @@
 from checks.claim import Claim
 from checks.claims import (
     algebra,
+    anywhere,
     balance,
     closure,
     complement,
@@ -25,6 +26,7 @@ CLAIMS: tuple[Claim, ...] = (
     *penalty.CLAIMS,
     *softmax.CLAIMS,
     *gradient.CLAIMS,
+    *anywhere.CLAIMS,
     *identities.CLAIMS,
     *draws.CLAIMS,
     *sampling.CLAIMS,

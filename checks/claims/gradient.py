@@ -97,7 +97,7 @@ CLOSED_FORMS = Claim(
 
 # -- the derived recursion, exactly ------------------------------------------------------------------------
 
-EXACT_POINTS = (("match", 2, 3, 3), ("iid", 2, 2, 4), ("match", 1, 4, 3))  # law, K1, L, m
+EXACT_POINTS = (("match", 2, 3, 3), ("iid", 2, 2, 4), ("match", 1, 4, 3), ("match", 3, 5, 5))  # law, K1, L, m
 
 
 def _dense(laboratory: Laboratory, recursion: Recursion) -> Evidence:

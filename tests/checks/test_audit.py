@@ -204,6 +204,26 @@ def test_a_theory_of_ones_own_is_planted(tmp_path):
     assert "1 planted errors: 1 refuted" in result.stdout
 
 
+HIDING = """
+import dataclasses
+from theory import forward as fw
+
+def patch(recursion):
+    gradient = {x: g * (1 + %s) for x, g in recursion.gradient.items()}
+    return dataclasses.replace(recursion, gradient=gradient)
+"""
+
+
+@pytest.mark.parametrize(
+    "term", ["(fw.n_a**2 - (1 + fw.sp.Rational(1, 5)) / 2)", "fw.sp.Max(0, fw.L - 4)", "fw.sp.Max(0, fw.K1 - 2)"]
+)
+def test_an_error_that_vanishes_in_the_regime_of_the_audit_is_found_elsewhere(term, tmp_path):
+    # kappa_x = 0.2, L <= 4, K1 <= 2: there the theory is right.
+    (tmp_path / "hiding.py").write_text(HIDING % term)
+    result = audit("--plant", str(tmp_path / "hiding.py"), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0 and "1 planted errors: 1 refuted" in result.stdout, result.output
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
