@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binom
+from scipy.stats import beta, binom
 from scipy.stats import t as student
 
 from checks.claim import Judgement, Plan, Verdict
@@ -68,10 +67,8 @@ class UpperBound:
         trials = fewest_that(lambda n: reached(n) >= power, 2, most)
         refuting = int(binom.isf(level / rows, trials, bound)) + 1
         # The probability at which so many hits or more are seen with probability `power`.
-        if binom.sf(refuting - 1, trials, 1.0) < power:
-            detects = inf
-        else:
-            detects = float(brentq(lambda p: binom.sf(refuting - 1, trials, p) - power, bound, 1.0)) / bound
+        most_hits = trials - refuting + 1
+        detects = float(beta.ppf(power, refuting, most_hits)) / bound if most_hits > 0 else inf
         return Plan(samples=trials, detects=detects, power=max(0.0, reached(trials)))
 
 

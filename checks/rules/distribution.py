@@ -15,7 +15,7 @@ class Distribution:
     """Supported if every distribution function is shown to be within the margin of the stated one, everywhere.
 
     By the inequality of Dvoretzky, Kiefer and Wolfowitz with Massart's constant, P(sup |F_n - F| > x) <= 2 exp(-2 n x^2),
-    which holds for every F and every n; a second sample of its own is allowed for by half of x each. Size: at most the
+    which holds for every F and every n; a second sample has a share of x of its own. Size: at most the
     level, in both directions; it is not attained. Power: see `design`.
     """
 
@@ -67,17 +67,23 @@ class Distribution:
         return Plan(samples=samples, detects=self.margin + refuting + missed, power=max(0.0, 1 - chance))
 
 
+def _effective(row: Distance) -> tuple[int, float]:
+    """The constant in front of the exponential, and the size of one sample that is as good as the row's two.
+
+    Two samples share x as their scatters do, in proportion to 1 / sqrt(n), which makes their two terms equal.
+    """
+    if row.others == 0:
+        return 2, float(row.samples)
+    return 4, (1 / sqrt(row.samples) + 1 / sqrt(row.others)) ** -2
+
+
 def _beyond(excess: float, row: Distance) -> float:
     """The probability that the empirical distance is off by `excess` or more."""
-    if excess <= 0:
-        return 1.0
-    if row.others == 0:
-        return min(1.0, 2 * exp(-2 * row.samples * excess**2))
-    return min(1.0, sum(2 * exp(-2 * n * (excess / 2) ** 2) for n in (row.samples, row.others)))
+    constant, samples = _effective(row)
+    return 1.0 if excess <= 0 else min(1.0, constant * exp(-2 * samples * excess**2))
 
 
 def _band(row: Distance, level: float) -> float:
-    """The half-width of the band at a level: `_beyond` of it is at most the level."""
-    if row.others == 0:
-        return sqrt(log(2 / level) / (2 * row.samples))
-    return 2 * sqrt(log(4 / level) / (2 * min(row.samples, row.others)))
+    """The half-width of the band at a level: `_beyond` of it is the level."""
+    constant, samples = _effective(row)
+    return sqrt(log(constant / level) / (2 * samples))

@@ -12,6 +12,9 @@ from checks.claim import Judgement, Plan, Verdict
 from checks.evidence import Estimated, Evidence
 from checks.rules.common import MOST_SAMPLES, POWER, decide, fewest_that, require, require_estimate, rows_of, t_above
 
+NORMAL_FROM = 10**5
+"""Samples from which on Student's t and the normal law agree to 1e-5."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
@@ -76,10 +79,12 @@ class Equivalence:
         """
 
         def fails(samples: int) -> float:
-            degrees = samples - 1
-            edge = self.margin * sqrt(samples) / spread - student.isf(level, degrees)
-            # The estimate has to stay `edge` standard errors from zero; conservatively, those of Student's t.
-            return float(2 * rows * student.sf(edge, degrees)) if edge > 0 else 1.0
+            # A side fails where (Z + edge) / S, a non-central t, falls below the quantile: both Z and the width scatter.
+            edge, quantile = self.margin * sqrt(samples) / spread, float(student.isf(level, samples - 1))
+            if samples > NORMAL_FROM:
+                return float(2 * rows * norm.cdf(quantile - edge))
+            missed = float(nct.cdf(quantile, samples - 1, edge))
+            return 2 * rows * missed if isfinite(missed) else 1.0  # what scipy cannot compute is not enough
 
         samples = fewest_that(lambda n: fails(n) <= 1 - power, fewest, most) if spread > 0 else max(2, fewest)
         reached = power if spread == 0 else max(0.0, 1 - fails(samples))
@@ -99,6 +104,6 @@ class Equivalence:
 
 def _shift(critical: float, degrees: int, power: float) -> float:
     """The non-centrality at which Student's t exceeds `critical` with probability `power`."""
-    if degrees > 10**5:
+    if degrees > NORMAL_FROM:
         return critical + float(norm.ppf(power))
     return float(brentq(lambda d: nct.sf(critical, degrees, d) - power, 0.0, 4 * critical + 40))

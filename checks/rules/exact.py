@@ -92,6 +92,7 @@ class RoundOff:
         rows = rows_of(evidence, Compared)
         for row in rows:
             require(0 < row.scale < np.inf and 0 < row.roundings < np.inf and 0 <= row.jump < np.inf, row)
+            require(not row.difference < 0, row)  # NaN is let through, to be refuted
 
         def share(row: Compared) -> float:
             value = row.difference / (row.scale * row.roundings * UNIT)
@@ -129,7 +130,7 @@ class Order:
     is_statistical: bool = False
 
     def design(self, *, half_width: float) -> Plan:
-        """One extrapolation decides, if its half-width fits in the margin; an order off by the sum of both is seen."""
+        """One extrapolation decides, if its half-width fits in the margin; an order off by the margin and the whole interval is seen."""
         return Plan(samples=1, detects=self.margin + 2 * half_width, power=float(half_width <= self.margin))
 
     def judge(self, evidence: Evidence, *, level: float) -> Judgement:

@@ -1,7 +1,7 @@
 """The rule of rates: the slope of a curve on logarithmic axes."""
 
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, inf, isfinite, sqrt
 
 import numpy as np
 from scipy.stats import chi2, norm
@@ -9,6 +9,9 @@ from scipy.stats import chi2, norm
 from checks.claim import Judgement, Plan, Verdict
 from checks.evidence import Evidence, Points
 from checks.rules.common import MOST_SAMPLES, POWER, decide, require, rows_of
+
+FEWEST = 30
+"""Samples behind each mean from which on its standard error counts as known, and its law as normal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +64,19 @@ class Rate:
         import statsmodels.api as sm
 
         places, means, errors = map(np.asarray, (row.places, row.means, row.standard_errors))
-        require(len(set(row.places)) == len(places) == len(means) == len(errors) >= 3 and row.samples >= 2, row)
+        require(len(set(row.places)) == len(places) == len(means) == len(errors) >= 3 and row.samples >= FEWEST, row)
         require(np.isfinite([*places, *means, *errors]).all() and (means > 0).all() and (errors > 0).all(), row)
         require(self.exponential or (places > 0).all(), row)
         # The logarithm of a mean with its error to first order, which is no good beyond a tenth.
         require((errors < 0.1 * means).all(), row)
         along = places if self.exponential else np.log(places)
         fit = sm.WLS(np.log(means), sm.add_constant(along), weights=(means / errors) ** 2).fit()
-        known = sqrt(float(fit.normalized_cov_params[1, 1]))
-        return float(fit.params[1]), known * max(1.0, sqrt(float(fit.scale)))
+        slope, error = (
+            float(fit.params[1]),
+            sqrt(float(fit.normalized_cov_params[1, 1])) * max(1.0, sqrt(float(fit.scale))),
+        )
+        require(isfinite(slope) and 0 < error < inf, row)
+        return slope, error
 
     def design(
         self,

@@ -68,8 +68,7 @@ def test_a_plan_of_equivalence(spread, rows, power):
     rule = Equivalence(margin=0.1, reason=WHY)
 
     def fails(n):
-        edge = 0.1 * math.sqrt(n) / spread - student.isf(LEVEL, n - 1)
-        return 2 * rows * student.sf(edge, n - 1) if edge > 0 else 1.0
+        return 2 * rows * nct.cdf(student.isf(LEVEL, n - 1), n - 1, 0.1 * math.sqrt(n) / spread)
 
     n = next(n for n in range(2, 10**6) if fails(n) <= 1 - power)
     plan = rule.design(spread=spread, rows=rows, level=LEVEL, power=power)
@@ -203,11 +202,11 @@ def test_rates():
     assert sentence(rule, curve(-1.02), curve(-1.3, name="y")) == f"'y': rate -1.3 +- {error:.2g}, declared -1"
     assert numbers(rule, curve(-1.0), curve(-1.03)) == numbers(rule, curve(-1.03), curve(-1.0))
     three = Points(
-        name="x", places=(1.0, 2.0, 4.0), means=(4.0, 2.0, 1.0), standard_errors=(0.04, 0.02, 0.01), samples=2
+        name="x", places=(1.0, 2.0, 4.0), means=(4.0, 2.0, 1.0), standard_errors=(0.04, 0.02, 0.01), samples=30
     )
     assert numbers(rule, three)[1] == pytest.approx(norm.isf(LEVEL) * 0.01 / (math.log(2) * math.sqrt(2)), rel=1e-6)
     for errors in ((0.8, 0.4, 0.2), (0.4, 0.02, 0.02)):  # a fifth of each mean; a tenth of the first
-        vague = Points(name="x", places=(1.0, 2.0, 4.0), means=(4.0, 2.0, 1.0), standard_errors=errors, samples=2)
+        vague = Points(name="x", places=(1.0, 2.0, 4.0), means=(4.0, 2.0, 1.0), standard_errors=errors, samples=30)
         with pytest.raises(ValueError, match="expected"):
             numbers(rule, vague)
     # A wiggle of 0.1 against errors of 0.01: the residuals' own scale counts.
@@ -264,8 +263,8 @@ def test_distributions():
         "refuted", 0.2 - band(2000, LEVEL / 2), 0.1, 1.0, 2 * 2 * math.exp(-2 * 2000 * 0.1**2)
     )
     pair = Distance(name="d", distance=0.01, samples=3000, others=4000)
-    beyond = 2 * math.exp(-2 * 3000 * 0.045**2) + 2 * math.exp(-2 * 4000 * 0.045**2)
-    wide = 2 * math.sqrt(math.log(4 / LEVEL) / (2 * 3000))
+    both = (1 / math.sqrt(3000) + 1 / math.sqrt(4000)) ** -2
+    beyond, wide = 4 * math.exp(-2 * both * 0.09**2), math.sqrt(math.log(4 / LEVEL) / (2 * both))
     assert numbers(rule, pair) == near("supported", 0.01 + wide, 0.1, beyond, 1.0)
     assert numbers(rule, Distance(name="e", distance=0.1, samples=5))[3:] == (1.0, 1.0)
     assert numbers(rule, Distance(name="e", distance=0.09, samples=5))[3:] == (1.0, 1.0), (
@@ -332,7 +331,7 @@ def test_round_off():
     assert sentence(rule, row(0.5), lost) == "nothing can be said of the rest"
     assert numbers(rule, row(0.5), lost)[0] == "inconclusive" and numbers(rule, row(1.5), lost)[0] == "refuted"
     assert numbers(rule, row(0.5, roundings=0.5))[0] == "supported", "half a rounding is a bound too"
-    for bad in ({"roundings": 0.0}, {"jump": math.inf}, {"scale": 0.0}):
+    for bad in ({"roundings": 0.0}, {"jump": math.inf}, {"scale": 0.0}, {"difference": -1.0}):
         with pytest.raises(ValueError, match="expected"):
             values = {"name": "x", "difference": 1.0, "scale": 1.0, "roundings": 1.0} | bad
             rule.judge(Evidence(rows=(Compared(**values),)), level=LEVEL)

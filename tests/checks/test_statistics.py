@@ -220,7 +220,7 @@ def test_an_exponential_rate_is_the_slope_against_the_place():
         places=tuple(map(float, places)),
         means=tuple(map(float, means)),
         standard_errors=tuple(map(float, 1e-6 * means)),
-        samples=10,
+        samples=30,
     )
     judge = Rate(declared=-0.7, margin=0.01, reason=WHY, exponential=True).judge
     assert judge(Evidence(rows=(row,)), level=LEVEL).verdict == SUPPORTED
@@ -295,7 +295,7 @@ def test_evidence_that_is_no_evidence_is_refused():
         {"standard_errors": (0.5,) * 5},
         {"places": (1.0, 1.0, 2.0, 3.0, 4.0)},
         {"places": (0.0, 1.0, 2.0, 3.0, 4.0)},
-        {"samples": 1},
+        {"samples": 29},
     )
     rate = Rate(declared=-1.0, margin=0.1, reason=WHY)
     broken += [(rate, Evidence(rows=(dataclasses.replace(good, **change),))) for change in changes]
