@@ -162,7 +162,10 @@ def trial(claim: Claim, regime: Regime, *, drop: Collection[str], level: float) 
         _, judgement = judge(claim, here, claim.asserts())
     except PolysemeError as problem:
         return Outcome(verdict=Verdict.MISSING, sentence=str(problem))
-    except Exception as problem:  # a check that breaks in one regime must not end the search; it is counted and shown
+    except (
+        Exception,
+        SystemExit,
+    ) as problem:  # a check that breaks in one regime must not end the search; it is counted and shown
         return Outcome(verdict=Verdict.ERROR, sentence=f"{type(problem).__name__}: {problem}")
     return Outcome(
         verdict=judgement.verdict,

@@ -97,7 +97,10 @@ def _verdict(plant: Plant, claim: Claim, bench: Bench) -> str:
         return str(judge(claim, here, plant.asserted(claim))[1].verdict)
     except PolysemeError:
         return str(Verdict.MISSING)
-    except Exception:  # an error so gross that the theory cannot even be run; counted as broken, never as caught
+    except (
+        Exception,
+        SystemExit,
+    ):  # an error so gross that the theory cannot even be run; counted as broken, never as caught
         return str(Verdict.ERROR)
 
 

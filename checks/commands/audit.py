@@ -116,7 +116,7 @@ def _own(path: Path) -> "Plant":
         )
     try:
         return from_user(path.name, patch)  # pyright: ignore[reportArgumentType]  (what it gives is checked)
-    except Exception as problem:  # whatever a user's function does is a sentence about the file
+    except (Exception, SystemExit) as problem:  # whatever a user's function does is a sentence about the file
         raise PolysemeError(
             f"{path}: patch(recursion) failed with {type(problem).__name__} ({problem}), expected an edited Recursion; "
             "type dataclasses.replace(recursion, gradient=...)"
