@@ -66,6 +66,20 @@ def with_shrinkage(base: sp.IndexedBase, factor: sp.Rational) -> Callable[[], Th
     return lambda: build
 
 
+def penalty_right_at_three_values() -> Theory:
+    """Level B with a penalty that is the right one at lambda = 1/100, 1/1000 and 1/5000 alone, compiled."""
+
+    def build(regime: Regime) -> System:
+        right = _derived(regime, "B")
+        wrong = (
+            10**6 * (fw.lam - sp.Rational(1, 100)) * (fw.lam - sp.Rational(1, 1000)) * (fw.lam - sp.Rational(1, 5000))
+        )
+        pull = {x: (1 + wrong) * value for x, value in right.shrinkage.items()}
+        return compile_recursion(dataclasses.replace(right, shrinkage=pull))
+
+    return build
+
+
 def compiled(edit: Edit, level: Level = "B") -> Callable[[], Theory]:
     """Builds a level with an edit, compiled."""
     return lambda: lambda regime: compile_recursion(edited(_derived(regime, level), edit))

@@ -13,9 +13,12 @@ from checks.budget import settle
 from checks.claim import Claim, Judgement, Plan, Verdict
 from checks.claims import CLAIMS
 from checks.evidence import Evidence
+from checks.files import as_json
 from checks.laboratory import Laboratory
 from checks.ledger import Record
 from theory.setting import PolysemeError
+
+_DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE)
 
 
 def select(pattern: str, claims: Sequence[Claim] = CLAIMS) -> tuple[Claim, ...]:
@@ -50,22 +53,18 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
         if failed := [x for x in hypotheses if x["holds"] is False]:
             sentence = f"needs {failed[0]['name']}; here {failed[0]['got']}"
         else:
-            plan = claim.plan(here) if claim.plan else None
+            plan = _planned(claim, here)
             evidence, judgement = judge(claim, here, claim.asserts())
             verdict, sentence = judgement.verdict, judgement.sentence
             if plan and (taken := _samples(evidence)) != {plan.samples}:
                 raise ValueError(f"planned {plan.samples} samples for each row and took {sorted(taken)}")
             control = _try_twin(claim, here)
-            undecided = verdict == control["verdict"] == Verdict.INCONCLUSIVE
-            if control["verdict"] != Verdict.REFUTED and not undecided:
-                verdict = Verdict.ERROR
-                sentence = f"the wrong twin '{claim.wrong_twin.name}' was not refuted ({control['sentence']})"
+            verdict, sentence = _with_control(verdict, sentence, control)
     except PolysemeError as problem:
         verdict, sentence = Verdict.MISSING, str(problem)
-    except (
-        Exception,
-        SystemExit,
-    ) as problem:  # one broken check must not cost the verdicts of the others; it is reported
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # one broken check must not cost the verdicts of the others; it is reported
         verdict, sentence = Verdict.ERROR, f"the check broke: {type(problem).__name__}: {problem}"
     dropped = "".join(f" --drop {key}" for key in sorted(drop))
     return {
@@ -116,9 +115,49 @@ def grant(claim: Claim, laboratory: Laboratory, drop: Collection[str] = ()) -> t
 
 
 def judge(claim: Claim, laboratory: Laboratory, asserted: Any) -> tuple[Evidence, Judgement]:
-    """Evidence for what is asserted, and the judgement on it at the level of the laboratory."""
+    """Evidence for what is asserted, and the judgement on it at the level of the laboratory.
+
+    TypeError or ValueError for what is no evidence, cannot be written down, or is no judgement: a check of unknown origin
+    may give anything.
+    """
     evidence = claim.measure(laboratory, asserted)
-    return evidence, claim.rule.judge(evidence, level=laboratory.level)
+    if not isinstance(evidence, Evidence):
+        raise TypeError(f"measured {type(evidence).__name__}, expected Evidence")
+    as_json(as_plain(evidence))
+    judgement = claim.rule.judge(evidence, level=laboratory.level)
+    if not isinstance(judgement, Judgement) or judgement.verdict not in _DECIDED:
+        raise TypeError(f"judged {judgement}, expected a Judgement that supports, refutes or leaves open")
+    numbers = [judgement.measured, judgement.bound]
+    if claim.rule.is_statistical:
+        numbers += [judgement.p_support, judgement.p_refute]
+        if not all(isinstance(p, float) and 0 <= p <= 1 for p in numbers[2:]):
+            raise ValueError(f"a statistical rule gave the p-values {numbers[2:]}, expected two probabilities")
+    if not all(isinstance(number, float) for number in numbers):
+        raise TypeError(f"judged {numbers}, expected numbers")
+    return evidence, judgement
+
+
+def _planned(claim: Claim, laboratory: Laboratory) -> Plan | None:
+    """The plan of a statistical claim, which has to have one; nothing for others."""
+    plan = claim.plan(laboratory) if claim.plan else None
+    if claim.rule.is_statistical and not isinstance(plan, Plan):
+        raise TypeError(f"planned {plan}, expected a Plan: the size of a sample is fixed before it is taken")
+    return plan
+
+
+def _with_control(verdict: Verdict, sentence: str, control: Record) -> tuple[Verdict, str]:
+    """The verdict once the wrong twin has been tried too.
+
+    A twin that could not be run leaves a refutation as it is: what was refuted shows that the check can fail. It makes
+    every other verdict as good as the twin's. A twin that survives makes the check an error, whatever it says.
+    """
+    twin, name = control["verdict"], f"the wrong twin '{control['name']}'"
+    if twin == Verdict.REFUTED or verdict == twin == Verdict.INCONCLUSIVE:
+        return verdict, sentence
+    if twin in (Verdict.MISSING, Verdict.ERROR):
+        note = f"{name} could not be tried: {control['sentence']}"
+        return (verdict, f"{sentence} ({note})") if verdict == Verdict.REFUTED else (Verdict(twin), note)
+    return Verdict.ERROR, f"{name} was not refuted ({control['sentence']})"
 
 
 def _samples(evidence: Evidence) -> set[int]:
@@ -128,10 +167,17 @@ def _samples(evidence: Evidence) -> set[int]:
 
 
 def _try_twin(claim: Claim, laboratory: Laboratory) -> Record:
-    _, judgement = judge(claim, laboratory, claim.wrong_twin.asserts())
-    return {
-        "name": claim.wrong_twin.name,
-        "statement": claim.wrong_twin.statement,
+    record: Record = {"name": claim.wrong_twin.name, "statement": claim.wrong_twin.statement}
+    try:
+        _, judgement = judge(claim, laboratory, claim.wrong_twin.asserts())
+    except PolysemeError as problem:
+        return record | {"verdict": str(Verdict.MISSING), "measured": None, "bound": None, "sentence": str(problem)}
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # as for the claim itself
+        broke = f"{type(problem).__name__}: {problem}"
+        return record | {"verdict": str(Verdict.ERROR), "measured": None, "bound": None, "sentence": broke}
+    return record | {
         "verdict": str(judgement.verdict),
         "measured": judgement.measured,
         "bound": judgement.bound,
@@ -151,9 +197,6 @@ def _statistics(judgement: Judgement | None, plan: Plan | None, share: float) ->
         "detects": plan.detects if plan else None,
         "power": plan.power if plan else None,
     }
-
-
-_DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE)
 
 
 def settle_records(records: Iterable[Record], family: int) -> None:

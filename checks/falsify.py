@@ -106,6 +106,10 @@ def search(
     ends the search early; what was found until then is returned.
     """
     found = Search(claim=claim, drop=frozenset(drop))
+    try:
+        strategy = regimes(claim, drop=drop)
+    except Exception as problem:  # a hypothesis of a user's own may suggest anything
+        raise _no_regime(claim, problem) from None
     phases = (Phase.generate, Phase.target, *((Phase.shrink,) if shrink else ()))
 
     @seeded(seed)
@@ -119,7 +123,7 @@ def search(
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  (its metaclass iterates)
     )
-    @given(regimes(claim, drop=drop))
+    @given(strategy)
     def examine(regime: Regime) -> None:
         outcome = tried(regime)
         if outcome.verdict not in (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE):
@@ -150,7 +154,16 @@ def search(
         pass
     except KeyboardInterrupt:
         found.interrupts.append("Ctrl-C")
+    except Exception as problem:  # trials do not raise: it is a hypothesis that cannot be searched
+        raise _no_regime(claim, problem) from None
     return found
+
+
+def _no_regime(claim: Claim, problem: Exception) -> PolysemeError:
+    return PolysemeError(
+        f"{claim.id}: no regime could be drawn, because a hypothesis raised {type(problem).__name__} ({problem}); expected "
+        "`holds` to take a Regime, and `suggests` to map keys of its tables to values; see docs/own_claims.md"
+    )
 
 
 def trial(claim: Claim, regime: Regime, *, drop: Collection[str], level: float) -> Outcome:
@@ -162,9 +175,10 @@ def trial(claim: Claim, regime: Regime, *, drop: Collection[str], level: float) 
         _, judgement = judge(claim, here, claim.asserts())
     except PolysemeError as problem:
         return Outcome(verdict=Verdict.MISSING, sentence=str(problem))
+    except KeyboardInterrupt:
+        raise
     except (
-        Exception,
-        SystemExit,
+        BaseException
     ) as problem:  # a check that breaks in one regime must not end the search; it is counted and shown
         return Outcome(verdict=Verdict.ERROR, sentence=f"{type(problem).__name__}: {problem}")
     return Outcome(

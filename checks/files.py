@@ -42,14 +42,19 @@ def save_npz(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> Non
         np.savez(file, **dict(arrays))  # pyright: ignore[reportArgumentType]  (its stub takes '**' for allow_pickle)
 
 
-def save_json(path: Path, obj: object) -> None:
-    """Write `obj` as strict JSON, whole or not at all; the same object gives the same bytes.
+def as_json(obj: object) -> str:
+    """`obj` as strict JSON; the same object gives the same text.
 
     Keys keep their order. JSON has no NaN and no infinity, and `null` already says "was not measured", so
     they are written as the strings "NaN", "Infinity" and "-Infinity", which `float` reads back. Numpy
     numbers and arrays become numbers and lists; TypeError for anything else that JSON does not know.
     """
-    write_atomic(path, json.dumps(_plain(obj), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    return json.dumps(_plain(obj), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def save_json(path: Path, obj: object) -> None:
+    """Write `obj` as `as_json` gives it, whole or not at all."""
+    write_atomic(path, as_json(obj))
 
 
 def load_npz(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from checks.ledger import Basis
 from theory.setting import PolysemeError
 
 EXAMPLE = "see docs/own_claims.md for an example"
+OURS = ("theory", "sim", "checks", "regimes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,7 @@ def _entries(path: Path) -> Sequence[Any]:
 def run_file(path: Path, content: str = "claims") -> ModuleType:
     """A user's Python file as a module of its own name, which no import can hit; its folder is on the path while it loads.
 
+    Modules that it finds in its folder are its own: another file's helper of the same name is another module.
     PolysemeError with one sentence if it is missing, is not Python, or raises; `content` says what it should hold.
     """
     if path.suffix != ".py" or not path.is_file():
@@ -86,13 +89,15 @@ def run_file(path: Path, content: str = "claims") -> ModuleType:
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look a class's module up by name
     try:
-        with _folder_on_path(path.resolve().parent):
+        with _own_imports(path.resolve().parent):
             spec.loader.exec_module(module)
     except SyntaxError as problem:
         raise PolysemeError(
             f"{path}: line {problem.lineno} is not Python ({problem.msg}); expected a Python file with {content}, {EXAMPLE}"
         ) from None
-    except (Exception, SystemExit) as problem:  # whatever a user's file does, it costs that file only
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # whatever a user's file does, it costs that file only
         raise PolysemeError(
             f"{path}: raised {type(problem).__name__} at line {_line(problem, path)} while it was loaded "
             f"({_short(problem)}){_hint(problem)}; {EXAMPLE}"
@@ -101,12 +106,21 @@ def run_file(path: Path, content: str = "claims") -> ModuleType:
 
 
 @contextmanager
-def _folder_on_path(folder: Path) -> Iterator[None]:
+def _own_imports(folder: Path) -> Iterator[None]:
+    """The folder is searched first; what is imported from it is forgotten afterwards, except by who imported it."""
+    for package in OURS:
+        import_module(package)  # ours, whatever lies in the folder by such a name
+    before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and name.partition(".")[0] not in OURS and folder in Path(file).resolve().parents:
+                del sys.modules[name]
 
 
 def _line(problem: BaseException, path: Path) -> int | str:
@@ -171,6 +185,10 @@ _CHECKS: tuple[_Check, ...] = (
         lambda claim: (
             f"({claim.id}) rests on nothing, expected rests_on = (Basis(...),), such as checks.ledger.ROUND_OFF"
         ),
+    ),
+    (
+        lambda claim: isinstance(claim.uses, tuple | list) and all(isinstance(x, str) for x in claim.uses),
+        lambda claim: f"({claim.id}) uses {_short(claim.uses)}, expected a tuple of the ids of other claims",
     ),
     (
         lambda claim: all(isinstance(text, str) and text for text in (claim.statement, claim.formula, claim.section)),

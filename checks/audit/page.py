@@ -89,8 +89,9 @@ def print_tables(audit: Audit) -> None:
         if caught.equivalent:
             console.print(f"no error: {caught.operator}, {caught.name}: {caught.equivalent}")
         elif caught.is_missed:
-            where = f"; it can be told apart in {caught.separated_by}" if caught.separated_by else ""
-            console.print(f"MISSED: {caught.operator}, {caught.name}{where}", style="bold red")
+            where = f", though it can be told apart in {caught.separated_by}" if caught.separated_by else ""
+            fate = "could not be run, so it was not judged" if caught.could_not_run else f"MISSED{where}"
+            console.print(f"{caught.operator}, {caught.name}: {fate}", style="bold red")
     if audit.rates:
         shown = Table(
             "coefficient", "caught", "rate, exact, each end 95%", "smallest always caught", title="Errors of 1%"

@@ -12,7 +12,7 @@ from sympy.polys.matrices import DomainMatrix
 from checks.audit.operators import DELTA, RECURSION, SYSTEM
 from checks.claim import Claim
 from checks.claims import CLAIMS
-from checks.claims.anywhere import random_regime
+from checks.random_regimes import of_pure_prompts
 from theory import forward as fw
 from theory.derive import Recursion, derive
 from theory.lower import System, compile_recursion, system_of
@@ -30,6 +30,7 @@ RECURSION_CLAIMS = (
     "gradient/level_b_drift_matches_population_autograd",
     "closure/population_descent_equals_level_b",
     "closure/population_descent_equals_level_b_of_any_blocks",
+    "closure/population_descent_equals_level_b_in_random_regimes",
     "gradient/level_b_drift_matches_minibatches",
 )
 """Claims that assert the recursion of level B, the cheapest first; a planted recursion is put to each."""
@@ -309,7 +310,9 @@ def _reduced(expression: sp.Expr) -> sp.Expr:
 def from_user(path: str, patch: Callable[[Recursion], Recursion]) -> Plant:
     """A user's wrong recursion as a plant; TypeError or ValueError if the patch gives none, or changes nothing."""
     right = derive("B")
-    wrong = patch(right)
+    # A copy: the derivation is kept, and a patch may write into the tables that it is handed.
+    tables = {name: dict(getattr(right, name)) for name in ("gradient", "shrinkage", "observables")}
+    wrong = patch(replace(right, **tables))
     if not isinstance(wrong, Recursion):
         raise TypeError(f"patch gave {type(wrong).__name__}, expected a Recursion")
     if (
@@ -320,4 +323,4 @@ def from_user(path: str, patch: Callable[[Recursion], Recursion]) -> Plant:
         raise ValueError("the patch changed nothing")
     # A term may vanish at the numbers of one regime, so a theory of unknown origin is tried in many.
     rng = np.random.default_rng(0)
-    return replace(of_recursion("yours", path, wrong), elsewhere=tuple(random_regime(rng) for _ in range(ELSEWHERE)))
+    return replace(of_recursion("yours", path, wrong), elsewhere=tuple(of_pure_prompts(rng) for _ in range(ELSEWHERE)))

@@ -13,8 +13,8 @@ import numpy as np
 from checks.audit.operators import DELTA, coefficient
 from checks.audit.plants import BY_ID
 from checks.claim import Verdict
-from checks.claims.anywhere import random_regime
 from checks.laboratory import Laboratory
+from checks.random_regimes import of_pure_prompts
 from checks.rules.bound import proportion_interval
 from theory.derive import derive
 from theory.lower import System, compile_recursion
@@ -53,7 +53,7 @@ def rates(
     systems, rng = planted(), np.random.default_rng(seed)
     smallest: dict[str, list[float]] = {name: [] for name in systems}
     for number in range(trials):
-        laboratory = Laboratory(random_regime(rng, steps=STEPS), level=level)
+        laboratory = Laboratory(of_pure_prompts(rng, steps=STEPS), level=level)
         for name, delta in _thresholds(laboratory, systems):
             smallest[name].append(delta)
         if progress:

@@ -33,6 +33,11 @@ class Caught:
         return str(Verdict.REFUTED) in self.verdicts.values()
 
     @property
+    def could_not_run(self) -> bool:
+        """Whether it broke every claim that it was put to: no theory, so that nothing is known of it."""
+        return bool(self.verdicts) and set(self.verdicts.values()) == {str(Verdict.ERROR)}
+
+    @property
     def is_missed(self) -> bool:
         """Neither caught nor proved to be no error."""
         return not self.is_caught and not self.equivalent
@@ -97,10 +102,9 @@ def _verdict(plant: Plant, claim: Claim, bench: Bench) -> str:
         return str(judge(claim, here, plant.asserted(claim))[1].verdict)
     except PolysemeError:
         return str(Verdict.MISSING)
-    except (
-        Exception,
-        SystemExit,
-    ):  # an error so gross that the theory cannot even be run; counted as broken, never as caught
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an error so gross that the theory cannot even be run; counted as broken, never as caught
         return str(Verdict.ERROR)
 
 

@@ -8,7 +8,7 @@ import sympy as sp
 
 from checks.claim import Claim, WrongTwin
 from checks.conditioning import before_cancellation
-from checks.evidence import Compared, Evidence, Exact
+from checks.evidence import Bounded, Compared, Evidence, Exact
 from checks.hypotheses import (
     ATTENTION_STARTS,
     DISTINCT,
@@ -22,6 +22,7 @@ from checks.hypotheses import (
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF, Basis, Ground
 from checks.pathwise import COLLECTED, STATE, population_reference, roundings_of
+from checks.rules.bound import UpperBound
 from checks.rules.exact import ExactZero, RoundOff
 from theory.certified import certify
 from theory.coefficients import constants, from_layout, project, to_layout
@@ -33,8 +34,6 @@ from theory.integrate import evaluate, integrate
 from theory.lower import system_of
 from theory.setting import PolysemeError, Regime
 from theory.tail import EPSILON, Window, window
-
-UNIT = float(np.finfo(np.float64).eps) / 2
 
 # -- the flow across gate events ---------------------------------------------------------------------------
 
@@ -87,12 +86,7 @@ def _across_events(laboratory: Laboratory, solver: type[Solver]) -> Evidence:
             error = max(float(np.abs(path.vector(time) - reference.vector(time)).max()) for time in times)
             # In units of the tolerance that was asked for, plus that of the reference.
             rows.append(
-                Compared(
-                    name=f"regime {number}, tolerance {tolerance:g}",
-                    difference=error,
-                    scale=tolerance + REFERENCE,
-                    roundings=1 / UNIT,
-                )
+                Bounded(name=f"regime {number}, tolerance {tolerance:g}", value=error, bound=tolerance + REFERENCE)
             )
     return Evidence(rows=tuple(rows), facts={"events": events, "time": FLOW_TIME})
 
@@ -106,7 +100,9 @@ ACROSS_EVENTS = Claim(
     scope="any regime",
     asserts=lambda: Solver,
     measure=_across_events,
-    rule=RoundOff(reason="one tolerance, absolute: the sizes of the coefficients are of order one"),
+    rule=UpperBound(
+        reason="one tolerance, absolute: the sizes of the coefficients are of order one", is_statistical=False
+    ),
     wrong_twin=WrongTwin(
         name="events ignored", statement="gates stay as they are at the start", asserts=lambda: GatesKept
     ),
@@ -133,7 +129,7 @@ def _recursion_beside(laboratory: Laboratory, solver: type[Solver]) -> Evidence:
         facts[f"regime {number}"] = {"distances": [coarse, fine], "kinds": sorted({e.kind for e in solved.events})}
         # One quarter of what order one promises, FINE / COARSE: the phase of the steps at each event moves the constant.
         allowed = 4 * COARSE / FINE * coarse
-        rows.append(Compared(name=f"regime {number}", difference=fine, scale=allowed, roundings=1 / UNIT))
+        rows.append(Bounded(name=f"regime {number}", value=fine, bound=allowed))
     return Evidence(rows=tuple(rows), facts=facts | {"steps": [COARSE, FINE]})
 
 
@@ -146,8 +142,9 @@ BESIDE = Claim(
     scope="any regime",
     asserts=lambda: Solver,
     measure=_recursion_beside,
-    rule=RoundOff(
-        reason="a factor 8 of the 32 that order one promises; at each event the phase of the steps moves the constant"
+    rule=UpperBound(
+        reason="a factor 8 of the 32 that order one promises; at each event the phase of the steps moves the constant",
+        is_statistical=False,
     ),
     wrong_twin=WrongTwin(
         name="gates shut at their kinks",

@@ -14,6 +14,7 @@ from checks.evidence import Compared, Evidence, Exact
 from checks.hypotheses import DISTINCT, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.random_regimes import with_noise
 from checks.rules.exact import ExactZero, RoundOff
 from theory import forward as fw
 from theory.coefficients import constants, from_layout, project, to_layout
@@ -23,7 +24,6 @@ from theory.functions import Gate, Logistic, Sigmoid
 from theory.integrate import evaluate
 from theory.lower import System, system_of
 from theory.prompt_gradients import prompt_gradients
-from theory.setting import Regime
 from theory.slow import dense_coefficients, derived_coefficients, random_point
 
 # -- the closed forms of section 3 -------------------------------------------------------------------------
@@ -141,36 +141,11 @@ Gradients = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], dict[
 GENERAL_REGIMES, PROMPTS_EACH = 8, 32
 
 
-def _random_regime(rng: np.random.Generator) -> Regime:
-    """Random sizes, every term on: other concepts, irrelevant features, noise on both sides, both laws."""
-    K1, K2 = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    return Regime().replace(
-        concepts={
-            "K1": K1,
-            "K2": K2,
-            "d_x": 2 * K1 + K2 + int(rng.integers(0, 5)),
-            "d_y": 2 * K1 + int(rng.integers(0, 4)),
-            "kappa_x": float(rng.uniform(0, 0.9)),
-            "kappa_y": float(rng.uniform(0, 0.9)),
-            "weights": None,
-        },
-        prompt={
-            "L": int(rng.integers(1, 8)),
-            "law": str(rng.choice(["match", "iid"])),
-            "p_extra": 0.5,
-            "sigma_x": 0.3,
-            "sigma_y": 0.3,
-        },
-        model={"m": int(rng.integers(2, 25))},
-        ensemble={"seed": int(rng.integers(2**31))},
-    )
-
-
 def _any_prompt(laboratory: Laboratory, formula: Gradients) -> Evidence:
     rng = np.random.default_rng(20)
     rows, grid = [], []
     for _ in range(GENERAL_REGIMES):
-        regime = _random_regime(rng)
+        regime = with_noise(rng)
         state = laboratory.draw(regime)
         weights = state | {name: rng.normal(size=state[name].shape) for name in ("W_Q", "W_K", "W_O")}
         prompts = laboratory.prompts(regime, state, count=PROMPTS_EACH)

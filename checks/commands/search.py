@@ -60,11 +60,12 @@ def falsify(
         from checks.budget import even_share, family_size
         from checks.falsify import search
 
+        level = even_share(family_size(registry))
         with progress_bar(f"search {budget} regimes") as progress:
             found = search(
                 chosen,
                 budget=budget,
-                level=even_share(family_size(registry)),
+                level=level,
                 drop=dropped,
                 seed=seed,
                 progress=lambda so_far: progress(min(len(so_far.outcomes), budget), budget),
@@ -74,7 +75,8 @@ def falsify(
             _write(found, path)
             dropping = [part for key in sorted(dropped) for part in ("--drop", key)]
             replay = replay_line(path, claim_files)
-            typer.echo(f"Written to {path}\nReplay: {shlex.join([*shlex.split(replay), '--only', claim, *dropping])}")
+            line = shlex.join([*shlex.split(replay), "--only", claim, *dropping])
+            typer.echo(f"Written to {path}\nReplay: {line}\n{_foreseen(found, line, level)}")
     end_with(problems)
     if found.interrupted:
         raise typer.Exit(130)
@@ -106,6 +108,17 @@ def _summary(found: "Search") -> str:
     for verdict, (sentence, number) in found.troubles.items():
         lines += [f"  {number} {verdict}, the first: {sentence}"]
     return "\n".join(lines)
+
+
+def _foreseen(found: "Search", replay: str, level: float) -> str:
+    """What the replay will say: it tries the wrong twin too, and judges a sample at one regime's share of the budget."""
+    from checks.court import try_claim
+    from checks.laboratory import Laboratory
+
+    assert found.counterexample
+    regime, _ = found.counterexample
+    record = try_claim(found.claim, Laboratory(regime, level=level), replay=replay, drop=found.drop)
+    return f"It will say: {record['verdict']}: {record['sentence']}"
 
 
 def _in_words(regime: object) -> str:

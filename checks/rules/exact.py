@@ -7,11 +7,14 @@ rules about samples have two p-values (`common.py`).
 from dataclasses import dataclass
 
 import numpy as np
+import sympy as sp
 
 from checks.claim import Judgement, Plan, Verdict
 from checks.evidence import BEYOND, Compared, Evidence, Exact, Fitted
 from checks.rules.common import require, rows_of
 
+WIDEST = 1e-2
+"""No round-off bound is wider than this: a computation that keeps less than two digits shows nothing."""
 UNIT = float(np.finfo(np.float64).eps / 2)
 """The unit round-off of float64."""
 
@@ -47,6 +50,9 @@ class ExactZero:
         """Count the residuals that are not zero."""
         del level
         rows = rows_of(evidence, Exact)
+        for row in rows:
+            # A float that is zero may be an underflow, and what is no expression was not decided in symbols.
+            require(isinstance(row.residual, sp.Expr) and not row.residual.has(sp.Float), row)
         nonzero = [row for row in rows if row.residual != 0]
         if not nonzero:
             return Judgement(
@@ -73,8 +79,8 @@ class RoundOff:
 
     The bound is deterministic: unit round-off times the number of roundings that the measurement counted.
     A difference beyond it that the computation also makes by itself, when it is nudged near a kink, proves
-    nothing and is inconclusive. Measured and allowed are relative to the array's largest entry, those of the
-    row that decides.
+    nothing and is inconclusive; so is one within a bound that is wider than WIDEST. Measured and allowed are relative
+    to the array's largest entry, those of the row that decides.
     """
 
     reason: str
@@ -99,7 +105,8 @@ class RoundOff:
             return value if np.isfinite(value) else np.inf
 
         unexplained = [row for row in rows if share(row) > 1 and not row.difference <= 10 * row.jump]
-        worst = max(unexplained or rows, key=share)
+        too_wide = [row for row in rows if row.roundings * UNIT > WIDEST]
+        worst = max(unexplained or too_wide or rows, key=share)
         if unexplained:
             verdict, relation = Verdict.REFUTED, ">"
         elif share(worst) > 1:
@@ -108,11 +115,13 @@ class RoundOff:
                 f"> (but a tiny nudge alone moves it by {worst.jump:.2g}, at a kink)",
             )
         else:
-            verdict, relation = Verdict.SUPPORTED, "<="
+            verdict, relation = (Verdict.INCONCLUSIVE, "within") if too_wide else (Verdict.SUPPORTED, "<=")
         measured, bound = worst.difference / worst.scale, worst.roundings * UNIT
         sentence = (
             f"nothing can be said of {worst.name}"
             if verdict == Verdict.INCONCLUSIVE and worst.jump >= BEYOND
+            else f"'{worst.name}' is judged by a bound of {bound:.2g}, too wide to show anything"
+            if verdict == Verdict.INCONCLUSIVE and too_wide
             else f"nearest to its bound of {len(rows)} comparisons is '{worst.name}': {measured:.2g} {relation} {bound:.2g}"
         )
         return Judgement(verdict=verdict, measured=measured, bound=bound, sentence=sentence)

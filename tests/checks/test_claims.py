@@ -89,6 +89,7 @@ FIXED = {claim.id for claim in algebra.CLAIMS + softmax.CLAIMS} - {
     "gradient/noise_is_gaussian_with_the_stated_deviation",
     "gradient/other_concepts_follow_the_law",
     "gradient/level_b_drift_matches_autograd_in_random_regimes",
+    "closure/population_descent_equals_level_b_in_random_regimes",
 }
 DICTIONARY = "algebra/drawn_dictionary_has_the_stated_overlaps"
 DRIFT = "gradient/level_b_drift_matches_population_autograd"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import sympy as sp
 
 from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
-from checks.claim import Claim, Hypothesis, Verdict, WrongTwin
+from checks.claim import Claim, Hypothesis, Judgement, Plan, Verdict, WrongTwin
 from checks.claims import CLAIMS
 from checks.court import as_plain, exit_status, select, try_claim
 from checks.evidence import Compared, Estimated, Evidence, Exact, Fitted
@@ -72,6 +73,11 @@ def tried(asserted=GOOD, twin=BAD, **changes) -> dict:
         (MemoryError("no room"), BAD, "error"),
         (GOOD, PolysemeError("no room"), "missing"),
         (GOOD, ZeroDivisionError("a bug"), "error"),
+        # What was refuted shows that the check can fail, whatever became of the twin.
+        (BAD, PolysemeError("no room"), "refuted"),
+        (BAD, ZeroDivisionError("a bug"), "refuted"),
+        (SystemExit(0), BAD, "error"),
+        (GeneratorExit(), BAD, "error"),
     ],
 )
 def test_the_verdict_table(asserted, twin, verdict):
@@ -93,6 +99,45 @@ def test_outside_its_hypotheses_nothing_is_measured(hypotheses):
     assert record["sentence"] == "needs a fine regime; here a bad one"
     assert [x["holds"] for x in record["hypotheses"]] == [x is HOLDS for x in hypotheses]
     assert (record["measured"], record["bound"], record["control"], record["evidence"]) == (None, None, None, {})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Odd(Order):
+    """A rule that judges whatever it is told to; statistical if asked."""
+
+    gives: object = None
+    is_statistical: bool = False
+
+    def judge(self, evidence, *, level):
+        return super().judge(evidence, level=level) if self.gives is None else self.gives
+
+
+def judgement(**changes) -> Judgement:
+    return Judgement(**({"verdict": Verdict.SUPPORTED, "measured": 0.0, "bound": 1.0, "sentence": ""} | changes))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "rule", "told"),
+    [
+        ([1, 2], {}, "measured list, expected Evidence"),
+        (Evidence(rows=(), facts={"x": object()}), {}, "TypeError"),
+        (None, {"gives": "supported"}, "judged supported, expected a Judgement"),
+        (None, {"gives": judgement(verdict=Verdict.NOT_APPLICABLE)}, "expected a Judgement that supports"),
+        (None, {"is_statistical": True}, "expected a Plan"),
+        (None, {"is_statistical": True, "gives": judgement(p_support=0.1)}, "expected two probabilities"),
+        (None, {"is_statistical": True, "gives": judgement(p_support=math.nan, p_refute=0.1)}, "two probabilities"),
+    ],
+)
+def test_what_is_no_evidence_or_no_judgement_is_an_error_and_no_crash(evidence, rule, told):
+    odd = Odd(declared=1.0, margin=0.1, reason="a test", **rule)
+    plan = None if "Plan" in told else lambda _laboratory: Plan(samples=1, detects=1.0, power=1.0)
+    record = tried(
+        measure=lambda laboratory, asserted: measure(laboratory, asserted) if evidence is None else evidence,
+        rule=odd,
+        plan=plan,
+    )
+    assert record["verdict"] == "error"
+    assert told in record["sentence"]
 
 
 def test_an_interrupt_is_not_a_verdict():

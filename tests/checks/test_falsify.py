@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from typer.testing import CliRunner
 
 from checks import controls, falsify
-from checks.claim import Verdict
+from checks.claim import Hypothesis, Verdict
 from checks.claims import CLAIMS
 from checks.cli import app
 from checks.evidence import Estimated, Evidence
 from checks.falsify import search, trial
 from checks.rules.equivalence import Equivalence
 from checks.strategies import changed, regimes
-from theory.setting import Regime, load_regime, parse_regime
+from theory.setting import PolysemeError, Regime, load_regime, parse_regime
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 LEVEL_B = BY_ID["closure/population_descent_equals_level_b"]
@@ -148,6 +148,13 @@ def test_a_check_that_breaks_is_counted_and_is_no_counterexample():
     assert found.troubles[Verdict.ERROR][0] == "ZeroDivisionError: a bug"
 
 
+def test_a_hypothesis_that_cannot_be_searched_is_told_in_one_sentence():
+    no_table = {"nothing": {"of_this_name": (1,)}}
+    bad = Hypothesis(key="bad", name="bad", holds=lambda _r: True, got=lambda _r: "", suggests=no_table)
+    with pytest.raises(PolysemeError, match="a hypothesis raised KeyError"):
+        search(dataclasses.replace(LEVEL_B, hypotheses=(bad,)), budget=3, level=1e-5)
+
+
 def test_an_interrupted_search_tells_what_it_has():
     calls = []
 
@@ -178,6 +185,7 @@ def test_the_command_writes_a_regime_that_replays(tmp_path, monkeypatch):
     assert tomllib.loads(path.read_text())["model"] == {"m": 2}
     assert load_regime(path).model.m == 2
     (replay,) = [line for line in result.stdout.splitlines() if line.startswith("Replay: polyseme ")]
+    assert "It will say: refuted: " in result.stdout
     again = CliRunner().invoke(app, replay.removeprefix("Replay: polyseme ").split())
     assert again.exit_code == 1 and "✗ refuted" in again.stdout
 

@@ -202,3 +202,42 @@ def test_the_documented_lemma_is_false_as_first_stated_and_holds_corrected():
 def test_a_loaded_claim_is_an_ordinary_claim(folder):
     (claim,) = load_claims([folder / "good.py"]).claims
     assert dataclasses.replace(claim, id="mine/other").family == "mine"
+
+
+def test_two_files_may_have_helpers_of_one_name_and_none_hides_a_module_of_ours(folder):
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "helper.py").write_text(f"NAME = 'mine/from_{name}'")
+        (folder / name / "sim.py").write_text("raise RuntimeError('not ours')")
+        text = "import helper\nimport sim\n" + edited('id="mine/there_are_four_demonstrations"', "id=helper.NAME")
+        (folder / name / "claims.py").write_text(text)
+    loaded = load_claims([folder / "one" / "claims.py", folder / "two" / "claims.py"])
+    assert loaded.problems == ()
+    assert [claim.id for claim in loaded.claims] == ["mine/from_one", "mine/from_two"]
+
+
+def test_uses_that_are_no_ids_cost_the_claim_only(folder):
+    (folder / "uses.py").write_text(edited("CLAIMS = (ONE,)", "object.__setattr__(ONE, 'uses', 3)\nCLAIMS = (ONE,)"))
+    (problem,) = load_claims([folder / "uses.py"]).problems
+    assert "uses 3, expected a tuple of the ids" in problem
+
+
+def test_a_claim_that_spoils_what_its_laboratory_remembers_spoils_no_other(folder):
+    spoils = """
+def measure(laboratory, asserted):
+    known = laboratory.remembered("known", lambda: [4])
+    found = known[0]
+    known[0] = 5
+    laboratory.__dict__["regime"] = None
+    return Evidence(rows=(Compared(name="L", difference=float(abs(asserted - found)), scale=1.0, roundings=1.0),))
+"""
+    head, tail = GOOD.split("def measure", 1)
+    text = head + spoils + "\nONE = " + tail.split("ONE = ", 1)[1]
+    text = text.replace(
+        "CLAIMS = (ONE,)", "import dataclasses\nCLAIMS = (ONE, dataclasses.replace(ONE, id='mine/two'))"
+    )
+    (folder / "spoils.py").write_text(text.replace("lambda: 5", "lambda: 6"))
+    command = ["verify", "tiny.toml", "--claims", "spoils.py", "--only", "mine", "--out", "out"]
+    result = CliRunner().invoke(app, command)
+    verdicts = {record["id"]: record["verdict"] for record in json.loads(Path("out/results.json").read_text())}
+    assert verdicts == {"mine/there_are_four_demonstrations": "supported", "mine/two": "supported"}, result.output

@@ -335,6 +335,10 @@ def test_round_off():
         with pytest.raises(ValueError, match="expected"):
             values = {"name": "x", "difference": 1.0, "scale": 1.0, "roundings": 1.0} | bad
             rule.judge(Evidence(rows=(Compared(**values),)), level=LEVEL)
+    wide = row(0.5, roundings=1.01e-2 / UNIT)
+    assert numbers(rule, row(0.5, roundings=0.99e-2 / UNIT))[0] == "supported"
+    assert numbers(rule, row(0.5), wide)[0] == "inconclusive", "a bound of more than WIDEST shows nothing"
+    assert numbers(rule, row(1.5), wide)[0] == "refuted"
     assert rule.design(roundings=8.0) == Plan(samples=1, detects=8 * UNIT, power=1.0)
 
 
