@@ -135,7 +135,7 @@ def scaled(value: Any, factor: sp.Rational) -> Any:
     if isinstance(value, sp.MatrixBase | sp.Expr):
         return value * factor
     if isinstance(value, int) and not isinstance(value, bool):
-        return float(value * factor)
+        return sp.Integer(value) * factor  # exact, as what it stands in
     if callable(value) and not isinstance(value, type):
         return lambda *arguments: scaled(value(*arguments), factor)
     raise TypeError(f"{type(value).__name__} cannot be scaled")
