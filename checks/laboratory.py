@@ -240,7 +240,8 @@ class Laboratory:
         stream = PromptStream(self.one.replace(prompt=PURE), purpose=Purpose.SAMPLE, members=range(1), batch=count)
         drawn = stream.draw(1)
         shape = (self.one.concepts.K1, 2, self.one.prompt.L + 1)
-        cells = (drawn.concept, (drawn.e < 0).astype(int), (drawn.signs > 0).sum(axis=-1))
+        concept, e, signs = (x.numpy() for x in (drawn.concept, drawn.e, drawn.signs))
+        cells = (concept, (e < 0).astype(int), (signs > 0).sum(axis=-1))
         return np.bincount(np.ravel_multi_index(cells, shape).ravel(), minlength=int(np.prod(shape))).reshape(shape)
 
     def prompts(self, regime: Regime, initial: Mapping[str, np.ndarray], *, count: int) -> Arrays:

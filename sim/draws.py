@@ -1,11 +1,15 @@
-"""What is random in a prompt, drawn for many steps at once (THEORY.md section 1; no torch)."""
+"""What is random in a prompt, drawn at its address (THEORY.md section 1)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int8
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from sim.streams import Purpose, Variable, generator
+from sim.philox import Address, key_of
+from sim.streams import Purpose, Variable
 from theory.setting import Regime
 
 
@@ -14,61 +18,52 @@ class Draws:
     """The random variables of T steps of prompts for E members; the query is the last of the L + 1 words.
 
     `extra` says which columns of M a word carries besides its own. It, and a noise that the law does
-    not have, is None.
+    not have, is None. Noise has its standard deviation.
     """
 
-    concept: Int[np.ndarray, "T E B"]
-    e: Int8[np.ndarray, "T E B"]
-    signs: Int8[np.ndarray, "T E B L"]
-    extra: Bool[np.ndarray, "T E B L+1 features"] | None
-    word_noise: Float[np.ndarray, "T E B L+1 d_x"] | None
-    label_noise: Float[np.ndarray, "T E B L d_y"] | None
+    concept: Int[Tensor, "T E B"]
+    e: Int[Tensor, "T E B"]
+    signs: Int[Tensor, "T E B L"]
+    extra: Bool[Tensor, "T E B L+1 features"] | None
+    word_noise: Float[Tensor, "T E B L+1 d_x"] | None
+    label_noise: Float[Tensor, "T E B L d_y"] | None
 
 
-class PromptStream:
-    """The prompts of some members, step after step. How many steps are drawn at once changes no number."""
+class PromptLaw:
+    """The law of a regime's prompts, with its tables on a device."""
 
-    def __init__(self, regime: Regime, *, purpose: Purpose, members: range, batch: int) -> None:
-        """Streams of `batch` prompts a step for each of `members`, under the law of `regime`."""
-        self.regime = regime
-        self.batch = batch
-        self._streams = {
-            variable: [generator(regime.ensemble.seed, purpose, variable, member=member) for member in members]
-            for variable in Variable
-            if variable >= Variable.CONCEPT
-        }
+    def __init__(self, regime: Regime, *, batch: int, device: torch.device | None = None) -> None:
+        """`batch` prompts a step for each member."""
+        self.regime, self.batch, self.device = regime, batch, device
 
-    def draw(self, steps: int) -> Draws:
-        """The next `steps` steps (section 1)."""
+    def draw(self, at: Address, *, dtype: torch.dtype = torch.float64) -> Draws:
+        """The prompts of the steps and members of an address; noise in `dtype`."""
         concepts, prompt = self.regime.concepts, self.regime.prompt
-        concept = self._concept(steps)
-        e = _signs(self._uniform(Variable.QUERY_SIGN, steps), prompt.p_plus)
-        agreement = self._agreement(steps, e)
+        concept, e = self.concept(at), self.query_sign(at)
         return Draws(
             concept=concept,
             e=e,
-            signs=agreement * e[..., None],
-            extra=self._extra(steps, concept) if prompt.p_extra > 0 else None,
-            word_noise=self._noise(Variable.WORD_NOISE, prompt.sigma_x, steps, prompt.L + 1, concepts.d_x),
-            label_noise=self._noise(Variable.LABEL_NOISE, prompt.sigma_y, steps, prompt.L, concepts.d_y),
+            signs=self._agreement(at, e) * e.unsqueeze(-1),
+            extra=self.extra(at, concept) if prompt.p_extra > 0 else None,
+            word_noise=self.noise(at, Variable.WORD_NOISE, prompt.sigma_x, prompt.L + 1, concepts.d_x, dtype=dtype),
+            label_noise=self.noise(at, Variable.LABEL_NOISE, prompt.sigma_y, prompt.L, concepts.d_y, dtype=dtype),
         )
 
-    def _uniform(self, variable: Variable, steps: int, *shape: int) -> np.ndarray:
-        size = (steps, self.batch, *shape)
-        return np.stack([stream.random(size) for stream in self._streams[variable]], axis=1)
+    def noise(
+        self, at: Address, variable: Variable, sigma: float, *shape: int, dtype: torch.dtype
+    ) -> Float[Tensor, "T E B ..."] | None:
+        """Gaussian noise of one side, or nothing."""
+        return sigma * at.normal(variable, self.batch, *shape, dtype=dtype) if sigma > 0 else None
 
-    def _noise(self, variable: Variable, sigma: float, steps: int, *shape: int) -> np.ndarray | None:
-        if sigma == 0:
-            return None
-        size = (steps, self.batch, *shape)
-        return np.stack([sigma * stream.standard_normal(size) for stream in self._streams[variable]], axis=1)
+    def concept(self, at: Address) -> Int[Tensor, "T E B"]:
+        """k with probability pi_k."""
+        return _place(at.uniform(Variable.CONCEPT, self.batch), self._concepts)
 
-    def _concept(self, steps: int) -> Int[np.ndarray, "T E B"]:
-        cumulative = np.cumsum(self.regime.concepts.probabilities)
-        # Weights may sum to 1 only within 1e-9: dividing makes every u in [0, 1) fall below the last entry.
-        return np.searchsorted(cumulative / cumulative[-1], self._uniform(Variable.CONCEPT, steps), side="right")
+    def query_sign(self, at: Address) -> Int[Tensor, "T E B"]:
+        """e = +1 with probability p_plus."""
+        return _signs(at.uniform(Variable.QUERY_SIGN, self.batch), self.regime.prompt.p_plus)
 
-    def _agreement(self, steps: int, e: Int8[np.ndarray, "T E B"]) -> Int8[np.ndarray, "T E B L"]:
+    def _agreement(self, at: Address, e: Int[Tensor, "T E B"]) -> Int[Tensor, "T E B L"]:
         """e_l e: +1 where a demonstration has the query's sign, drawn from the exact conditional law.
 
         A demonstration agrees with probability q = p_plus or 1 - p_plus, by the sign of the query. Given a
@@ -76,39 +71,67 @@ class PromptStream:
         before it differ from the query, those after it are as under `iid`.
         """
         L, plus = self.regime.prompt.L, self.regime.prompt.p_plus
-        agrees = np.where(e > 0, plus, 1 - plus)
-        agreement = _signs(self._uniform(Variable.DEMONSTRATION_SIGNS, steps, L), agrees[..., None])
+        agrees = torch.where(e > 0, plus, 1 - plus).unsqueeze(-1)
+        agreement = _signs(at.uniform(Variable.DEMONSTRATION_SIGNS, self.batch, L), agrees)
         if self.regime.prompt.law == "match":
-            uniform = self._uniform(Variable.FIRST_MATCH, steps)
-            # log(1 - q) from p_plus itself: 1 - p_plus rounds to 1 when p_plus is tiny, and its log would be lost.
-            first = np.where(e > 0, _first_match(uniform, np.log1p(-plus), L), _first_match(uniform, np.log(plus), L))
-            first = first[..., None]
-            position = np.arange(L)
-            agreement[position < first] = -1
-            agreement[position == first] = 1
+            uniform = at.uniform(Variable.FIRST_MATCH, self.batch)
+            first = torch.where(e > 0, *(_place(uniform, table) for table in self._first_match)).unsqueeze(-1)
+            position = torch.arange(L, device=self.device)
+            agreement = torch.where(position < first, -1, torch.where(position == first, 1, agreement))
         return agreement
 
-    def _extra(self, steps: int, concept: Int[np.ndarray, "T E B"]) -> Bool[np.ndarray, "T E B W features"]:
+    def extra(self, at: Address, concept: Int[Tensor, "T E B"]) -> Bool[Tensor, "T E B words features"]:
         """Each other concept with p_extra and a sign of its own, each nu_r with p_extra; words independent."""
         concepts, prompt = self.regime.concepts, self.regime.prompt
-        u = self._uniform(Variable.EXTRA_CONCEPTS, steps, prompt.L + 1, concepts.K1)
-        other = np.arange(concepts.K1) != concept[..., None, None]
-        extra = np.empty((*u.shape[:-1], 2 * concepts.K1 + concepts.K2), dtype=bool)
+        u = at.uniform(Variable.EXTRA_CONCEPTS, self.batch, prompt.L + 1, concepts.K1)
+        other = torch.arange(concepts.K1, device=self.device) != concept[..., None, None]
         # One uniform decides both: below p_extra p_plus the feature mu^+, from there to p_extra the feature mu^-.
         positive = prompt.p_extra * prompt.p_plus
-        extra[..., 0 : 2 * concepts.K1 : 2] = other & (u < positive)
-        extra[..., 1 : 2 * concepts.K1 : 2] = other & (u >= positive) & (u < prompt.p_extra)
-        features = self._uniform(Variable.EXTRA_FEATURES, steps, prompt.L + 1, concepts.K2)
-        extra[..., 2 * concepts.K1 :] = features < prompt.p_extra
-        return extra
+        signed = torch.stack([other & (u < positive), other & (u >= positive) & (u < prompt.p_extra)], dim=-1)
+        features = at.uniform(Variable.EXTRA_FEATURES, self.batch, prompt.L + 1, concepts.K2) < prompt.p_extra
+        return torch.cat([signed.flatten(-2), features], dim=-1)
+
+    @cached_property
+    def _concepts(self) -> Float[Tensor, " K1"]:
+        return _table(np.cumsum(self.regime.concepts.probabilities), self.device)
+
+    @cached_property
+    def _first_match(self) -> tuple[Float[Tensor, " L"], Float[Tensor, " L"]]:
+        """Probabilities, for e = +1 and e = -1, that one of the first j demonstrations agrees, given that one does."""
+        L, plus = self.regime.prompt.L, self.regime.prompt.p_plus
+        # log(1 - q) from p_plus itself: 1 - p_plus rounds to 1 when p_plus is tiny, and its log would be lost.
+        miss = np.log1p(-plus), np.log(plus)
+        positive, negative = (_table(-np.expm1(x * np.arange(1, L + 1)), self.device) for x in miss)
+        return positive, negative
 
 
-def _signs(uniform: np.ndarray, plus: float | np.ndarray) -> Int8[np.ndarray, "..."]:
+class PromptStream:
+    """The prompts of some members, step after step."""
+
+    def __init__(self, regime: Regime, *, purpose: Purpose, members: range, batch: int, first: int = 0) -> None:
+        """Prompts of `batch` a step for each of `members`, under the law of `regime`, from step `first`."""
+        self.regime, self.batch = regime, batch
+        self._law, self._purpose = PromptLaw(regime, batch=batch), purpose
+        self._members, self._next = torch.tensor(members), first
+
+    def draw(self, steps: int) -> Draws:
+        """The next `steps` steps (section 1)."""
+        numbers = torch.arange(self._next, self._next + steps)
+        self._next += steps
+        key = key_of(self.regime.ensemble.seed)
+        return self._law.draw(Address(key=key, purpose=self._purpose, steps=numbers, members=self._members))
+
+
+def _signs(uniform: Float[Tensor, "..."], plus: float | Tensor) -> Int[Tensor, "..."]:
     """+1 with probability `plus`, which is a number or broadcasts."""
-    return np.where(uniform < plus, np.int8(1), np.int8(-1))
+    return torch.where(uniform < plus, 1, -1)
 
 
-def _first_match(uniform: np.ndarray, log_miss: float, L: int) -> Int[np.ndarray, "..."]:
-    """Where the first of L trials with a success succeeds, from 0; each fails with probability exp(log_miss)."""
-    cumulative = -np.expm1(log_miss * np.arange(1, L + 1))  # 1 - (1 - q)^j
-    return np.searchsorted(cumulative / cumulative[-1], uniform, side="right")
+def _place(uniform: Float[Tensor, "..."], cumulative: Float[Tensor, " n"]) -> Int[Tensor, "..."]:
+    """The first entry of a cumulative distribution that lies above `uniform`."""
+    return torch.bucketize(uniform.contiguous(), cumulative, right=True)
+
+
+def _table(cumulative: np.ndarray, device: torch.device | None) -> Float[Tensor, " n"]:
+    # Weights may sum to 1 only within 1e-9: dividing makes every u in [0, 1) fall below the last entry.
+    return torch.from_numpy(cumulative / cumulative[-1]).to(device)

@@ -38,17 +38,19 @@ def enumerate_prompts(regime: Regime, dictionaries: Dictionaries) -> Prompts:
             probability=pi * probability * arrangements[n].probability,
         )
         for k, pi in enumerate(concepts.probabilities)
-        for (e, n), probability in _count_probabilities(regime).items()
+        for (e, n), probability in count_probabilities(regime).items()
     ]
     sizes = [len(part.probability) for part in parts]
     positive = np.repeat([part.positive for part in parts], sizes)
     signs = np.where(np.arange(prompt.L) < positive[:, None], 1, -1)
     block = Block(
         Draws(
-            concept=np.repeat([part.concept for part in parts], sizes)[None, None],
-            e=np.repeat([part.e for part in parts], sizes)[None, None].astype(np.int8),
-            signs=signs[None, None].astype(np.int8),
-            extra=np.concatenate([part.extra for part in parts])[None, None] if prompt.p_extra > 0 else None,
+            concept=torch.from_numpy(np.repeat([part.concept for part in parts], sizes))[None, None],
+            e=torch.from_numpy(np.repeat([part.e for part in parts], sizes))[None, None],
+            signs=torch.from_numpy(signs)[None, None],
+            extra=torch.from_numpy(np.concatenate([x.extra for x in parts]))[None, None]
+            if prompt.p_extra > 0
+            else None,
             word_noise=None,
             label_noise=None,
         ),
@@ -125,7 +127,7 @@ def _multisets(of_set: Float[np.ndarray, " X"], n: int) -> _Choices:
     return _Choices(sets=sets, probability=probability)
 
 
-def _count_probabilities(regime: Regime) -> dict[tuple[int, int], float]:
+def count_probabilities(regime: Regime) -> dict[tuple[int, int], float]:
     """P(e) P(n+ | e) of every query sign e and number n+ of demonstrations of sign +1 that the law allows."""
     L, plus = regime.prompt.L, regime.prompt.p_plus
     # A float is a ratio of whole numbers. Divided last, those give a correctly rounded quotient for every L.

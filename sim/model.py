@@ -18,13 +18,13 @@ Activation = Literal["relu", "leaky_relu", "identity"]
 Loss = Literal["logistic", "squared", "exponential"]
 
 # At exactly 0 torch takes the slope of the negative side of both ReLUs, which is our convention too.
-_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": lambda h: functional.leaky_relu(h, LEAK),
     "identity": lambda h: h,
 }
 
-_LOSSES: dict[Loss, Callable[[Tensor], Tensor]] = {
+LOSSES: dict[Loss, Callable[[Tensor], Tensor]] = {
     # softplus(-z) would be the same loss, but torch replaces it by -z beyond 20, which loses 2e-9.
     "logistic": lambda z: -functional.logsigmoid(z),
     "squared": lambda z: (1 - z).square() / 2,
@@ -91,7 +91,7 @@ def forward(
     p = torch.einsum("ebld,ebd->ebl", prompts.x, u).softmax(-1)
     v = torch.einsum("ebl,ebld->ebd", p, prompts.y)
     h = v @ weights.W_O.mT
-    return _ACTIVATIONS[activation](h) @ weights.r, p
+    return ACTIVATIONS[activation](h) @ weights.r, p
 
 
 def outcome(weights: Weights, prompts: Prompts, functions: Functions) -> Outcome:
@@ -101,7 +101,7 @@ def outcome(weights: Weights, prompts: Prompts, functions: Functions) -> Outcome
     """
     f, p = forward(weights, prompts, functions.activation)
     margin = prompts.e * f
-    loss = _LOSSES[functions.loss](margin)
+    loss = LOSSES[functions.loss](margin)
     wrong = margin.detach() <= 0
     correct = (p.detach() * (prompts.signs == prompts.e.unsqueeze(-1))).sum(-1)
     return Outcome(

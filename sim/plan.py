@@ -19,10 +19,10 @@ MOST_ENUMERATED_PROMPTS = 500_000
 # leave the cache and the throughput falls again.
 MEMBERS_PER_CHUNK = 256
 
-# Prompts are drawn for many steps at once, because one call of a generator costs as much as 1000 numbers:
-# 64 steps make that negligible, unless they would need more than 32 MiB.
+# Prompts are drawn for many steps at once, because one draw costs as much as some ten thousand numbers; a block of
+# more than the cache holds is slower again.
 STEPS_PER_BLOCK = 64
-BYTES_PER_BLOCK = 2**25
+BYTES_PER_BLOCK = 2**22
 
 # Evaluation takes as many prompts at once as keep its tensors near the cache.
 BYTES_PER_EVALUATION = 2**23

@@ -56,15 +56,14 @@ class Block:
         """Move the draws next to the dictionaries."""
         self._dictionaries = dictionaries
         device, dtype = dictionaries.words.device, dictionaries.words.dtype
-        sign_of_word = np.concatenate([draws.signs, draws.e[..., None]], axis=-1)
-        column = 2 * draws.concept[..., None] + (sign_of_word < 0)
-        self._column = torch.from_numpy(column).to(device)
-        self._concept = torch.from_numpy(draws.concept).to(device)
-        self._e = torch.from_numpy(draws.e).to(device, dtype)
-        self._signs = torch.from_numpy(draws.signs).to(device, dtype)
+        sign_of_word = torch.cat([draws.signs, draws.e.unsqueeze(-1)], dim=-1)
+        self._column = (2 * draws.concept.unsqueeze(-1) + (sign_of_word < 0)).to(device)
+        self._concept = draws.concept.to(device)
+        self._e = draws.e.to(device, dtype)
+        self._signs = draws.signs.to(device, dtype)
         self._extra, self._word_noise, self._label_noise = (
-            None if array is None else torch.from_numpy(array).to(device, dtype)
-            for array in (draws.extra, draws.word_noise, draws.label_noise)
+            None if drawn is None else drawn.to(device, dtype)
+            for drawn in (draws.extra, draws.word_noise, draws.label_noise)
         )
         batch = draws.e.shape[-1]
         self._probability = torch.full((1, batch), 1 / batch, device=device, dtype=dtype)

@@ -1,7 +1,6 @@
-"""Random streams: one NumPy generator for every (seed, purpose, member, variable).
+"""What randomness is for: purposes and variables, and NumPy's generators of what is drawn once (no torch).
 
-A stream of its own for every member and variable makes member k of an ensemble the same run whatever the
-ensemble size, makes the number of steps drawn at once immaterial, and keeps evaluation from touching data.
+Whatever is drawn at every step has an address instead (`sim.philox`): the same two words, and member, step and place.
 """
 
 from enum import IntEnum
@@ -34,6 +33,13 @@ class Variable(IntEnum):
     EXTRA_FEATURES = 8
     WORD_NOISE = 9
     LABEL_NOISE = 10
+    # The reduced sampler's (`sim.samplers`).
+    POSITIVE_COUNT = 11
+    QUERY_NOISE = 12
+    LOGIT_NOISE = 13
+    WORD_SUM_NOISE = 14
+    LABEL_SUM_NOISE = 15
+    SCORE_NOISE = 16
 
 
 def generator(seed: int, purpose: Purpose, variable: Variable, *, member: int = 0) -> np.random.Generator:
@@ -41,7 +47,7 @@ def generator(seed: int, purpose: Purpose, variable: Variable, *, member: int = 
 
     SFC64 in double precision: it is the fastest NumPy generator of normals, and its tails are not truncated
     as those of 24-bit float32 normals are. Draw uniforms and normals in C order from it and nothing else:
-    they use whole 64-bit words, so drawing 10 steps and then 20 gives the same numbers as drawing 30.
+    they use whole 64-bit words.
     """
     key = (int(purpose), member, int(variable))
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))

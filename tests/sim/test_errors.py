@@ -18,7 +18,7 @@ from theory.setting import PolysemeError, Regime
 
 
 def test_importing_sim_and_its_torch_free_rooms_loads_no_torch():
-    code = "import sys, sim, sim.streams, sim.plan, sim.initial, sim.draws, sim.observe; print('torch' in sys.modules)"
+    code = "import sys, sim, sim.streams, sim.plan, sim.initial, sim.observe; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 

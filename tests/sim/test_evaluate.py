@@ -35,7 +35,12 @@ def test_the_evaluation_sample_is_not_the_training_data(random_regime, generic_s
     regime = random_regime(4, prompt={"L": 5, "sigma_y": 0.1})
     dictionaries = Dictionaries.of(generic_state(regime, 4), device=CPU, dtype=torch.float64)
     evaluated = _sample(regime, dictionaries).signs[0].numpy()
-    trained = PromptStream(regime, purpose=Purpose.DATA, members=range(1), batch=EVALUATION_PROMPTS).draw(1).signs[0, 0]
+    trained = (
+        PromptStream(regime, purpose=Purpose.DATA, members=range(1), batch=EVALUATION_PROMPTS)
+        .draw(1)
+        .signs[0, 0]
+        .numpy()
+    )
     # Signs are fair and the two sets independent, so they agree in half of the places; those of one prompt hang together,
     # which leaves a standard error of at most 0.5 / sqrt(prompts). Five of them.
     assert abs((evaluated == trained).mean() - 0.5) < 5 * 0.5 / np.sqrt(EVALUATION_PROMPTS)

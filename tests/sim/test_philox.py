@@ -59,7 +59,7 @@ def test_a_block_holds_the_numbers_of_its_steps_and_members(draw):
 def test_uniforms_are_uniform_and_normals_normal():
     at = address(steps=tuple(range(40)), members=tuple(range(25)))
     uniform, normal = at.uniform(Variable.CONCEPT, 101), at.normal(Variable.WORD_NOISE, 101)
-    assert 0 <= uniform.min() and uniform.max() < 1
+    assert uniform.min() >= 0 and uniform.max() < 1
     assert stats.kstest(uniform.ravel().numpy(), "uniform").pvalue > SMALLEST_P
     assert stats.kstest(normal.ravel().numpy(), "norm").pvalue > SMALLEST_P
     # Neighbours of every kind, and the two normals of one pair, are uncorrelated: a product has mean 0, deviation 1.

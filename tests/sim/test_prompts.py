@@ -1,9 +1,11 @@
 """The prompt laws of section 1: exact where they are finite, by moments where they are not."""
 
+import dataclasses
 import itertools
 import math
 from collections import Counter
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,13 @@ from theory.setting import PolysemeError
 # probability 6e-7, a p-value of 1e-6 the same: together under 1e-4 that a right sampler was given a bad seed.
 SIGMAS = 5
 SMALLEST_P = 1e-6
+
+
+def drawn(regime, *, steps=1, members=range(1), batch, purpose=Purpose.SAMPLE) -> SimpleNamespace:
+    """The next steps of a fresh stream, as arrays."""
+    draws = PromptStream(regime, purpose=purpose, members=members, batch=batch).draw(steps)
+    arrays = {field.name: getattr(draws, field.name) for field in dataclasses.fields(draws)}
+    return SimpleNamespace(**{name: None if array is None else array.numpy() for name, array in arrays.items()})
 
 
 def enumerated(regime):
@@ -92,7 +101,7 @@ def test_enumeration_is_stable_for_long_prompts(law, plus, random_regime):
 def test_a_sign_that_nearly_never_occurs_is_drawn_and_enumerated_without_a_warning(random_regime):
     for plus in (1e-300, 1 - 2**-53):
         regime = random_regime(1, prompt={"p_plus": plus, "L": 3})
-        draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=100).draw(1)
+        draws = drawn(regime, batch=100)
         common = 1 if plus > 0.5 else -1
         assert (draws.e == common).all()
         assert (draws.signs == common).all()
@@ -108,7 +117,7 @@ def test_enumeration_refuses_prompts_that_are_not_pure(random_regime):
 def test_match_law_is_rejection(L, random_regime):
     count = 40_000
     regime = random_regime(2, prompt={"law": "match", "L": L})
-    draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=count).draw(1)
+    draws = drawn(regime, batch=count)
     agreement = (draws.signs * draws.e[..., None])[0, 0] > 0
     assert agreement.any(axis=1).all()
     code = agreement @ (1 << np.arange(L))
@@ -129,7 +138,7 @@ def test_match_law_is_rejection(L, random_regime):
 def test_signs_follow_their_exact_law(L, plus, law, random_regime):
     count = 40_000
     regime = random_regime(2, prompt={"law": law, "L": L, "p_plus": plus})
-    draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=count).draw(1)
+    draws = drawn(regime, batch=count)
     exact = sign_patterns(law, L, plus)
     seen = Counter(zip(draws.e[0, 0].tolist(), map(tuple, draws.signs[0, 0].tolist()), strict=True))
     assert seen.keys() <= exact.keys()
@@ -140,7 +149,7 @@ def test_signs_follow_their_exact_law(L, plus, law, random_regime):
 
 def test_signs_are_symmetric_and_independent_of_the_query_sign_under_iid(random_regime):
     regime = random_regime(2, prompt={"law": "iid", "L": 3})
-    draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=40_000).draw(1)
+    draws = drawn(regime, batch=40_000)
     code = (np.concatenate([draws.signs, draws.e[..., None]], axis=-1)[0, 0] > 0) @ (1 << np.arange(4))
     assert stats.chisquare(np.bincount(code, minlength=16)).pvalue > SMALLEST_P
 
@@ -148,7 +157,7 @@ def test_signs_are_symmetric_and_independent_of_the_query_sign_under_iid(random_
 def test_concepts_have_their_weights_and_weight_zero_never_occurs(random_regime):
     weights = [0.0, 0.6, 0.4, 0.0]
     regime = random_regime(0, concepts={"K1": 4, "d_x": 12, "d_y": 9, "weights": weights})
-    draws = PromptStream(regime, purpose=Purpose.SAMPLE, members=range(1), batch=20_000).draw(1)
+    draws = drawn(regime, batch=20_000)
     assert set(np.unique(draws.concept)) == {1, 2}
     assert_frequency(draws.concept == 1, 0.6)
     assert_frequency(draws.e > 0, 0.5)
@@ -190,7 +199,7 @@ def test_extra_features_follow_p_extra_and_labels_carry_the_same_concepts(plus, 
 def test_p_extra_of_one_puts_every_other_concept_into_every_word(random_regime):
     sizes = {"K1": 2, "K2": 1, "d_x": 5, "d_y": 4, "weights": [0.5, 0.5]}
     regime = random_regime(1, concepts=sizes, prompt={"p_extra": 1.0, "L": 2})
-    draws = PromptStream(regime, purpose=Purpose.DATA, members=range(2), batch=50).draw(3)
+    draws = drawn(regime, steps=3, members=range(2), batch=50)
     assert draws.extra is not None
     assert (draws.extra.sum(-1) == 2).all()  # the one other concept, once, and nu_1
 
@@ -237,7 +246,7 @@ def test_drawing_ahead_changes_no_bit_and_a_member_does_not_depend_on_the_others
 
 def test_purposes_and_offsets_have_streams_of_their_own(random_regime):
     regime = random_regime(3, prompt={"sigma_x": 0.1})
-    draws = [PromptStream(regime, purpose=purpose, members=range(1), batch=4).draw(1) for purpose in Purpose]
+    draws = [drawn(regime, purpose=purpose, batch=4) for purpose in Purpose]
     assert len({draw.word_noise.tobytes() for draw in draws}) == len(Purpose)
     state = draw_initial(regime)
     samples = [sample_prompts(regime, state, count=4, seed_offset=offset)["x"] for offset in (0, 0, 1)]

@@ -127,7 +127,7 @@ def test_counts_are_the_prompts_that_were_used(random_regime):
     expected = np.zeros_like(counts)
     for t, member, b in np.ndindex(draws.e.shape):
         sign = 0 if draws.e[t, member, b] == 1 else 1
-        positive = list(draws.signs[t, member, b]).count(1)
+        positive = draws.signs[t, member, b].tolist().count(1)
         expected[member, t, draws.concept[t, member, b], sign, positive] += 1
     np.testing.assert_array_equal(counts, expected)
 
