@@ -108,15 +108,24 @@ class PromptLaw:
 class PromptStream:
     """The prompts of some members, step after step."""
 
-    def __init__(self, regime: Regime, *, purpose: Purpose, members: range, batch: int, first: int = 0) -> None:
+    def __init__(
+        self,
+        regime: Regime,
+        *,
+        purpose: Purpose,
+        members: range,
+        batch: int,
+        first: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
         """Prompts of `batch` a step for each of `members`, under the law of `regime`, from step `first`."""
         self.regime, self.batch = regime, batch
-        self._law, self._purpose = PromptLaw(regime, batch=batch), purpose
-        self._members, self._next = torch.tensor(members), first
+        self._law, self._purpose = PromptLaw(regime, batch=batch, device=device), purpose
+        self._members, self._next = torch.tensor(members, device=device), first
 
     def draw(self, steps: int) -> Draws:
         """The next `steps` steps (section 1)."""
-        numbers = torch.arange(self._next, self._next + steps)
+        numbers = torch.arange(self._next, self._next + steps, device=self._members.device)
         self._next += steps
         key = key_of(self.regime.ensemble.seed)
         return self._law.draw(Address(key=key, purpose=self._purpose, steps=numbers, members=self._members))

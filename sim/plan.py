@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import psutil
 
@@ -37,6 +38,36 @@ _DOUBLE = 8
 def members_at_once(regime: Regime) -> int:
     """How many members of the ensemble are trained together."""
     return min(regime.ensemble.seeds, MEMBERS_PER_CHUNK)
+
+
+# Compiling a step takes five to twenty seconds; a run that is shorter than this without is not worth it.
+WORTH_COMPILING = 30.0
+# What an eager step takes at least, and what its parts take on one core.
+_SECONDS_A_STEP, _SECONDS_A_PRODUCT, _SECONDS_A_NORMAL = 1.5e-3, 1e-10, 1.5e-8
+
+
+def takes_long(regime: Regime) -> bool:
+    """Whether minibatch training by autograd would take longer than WORTH_COMPILING seconds on one core, by estimate.
+
+    The same answer on every machine: it decides how a run rounds.
+    """
+    if regime.training.batch == "population":
+        return False
+    concepts, model, seeds = regime.concepts, regime.model, regime.ensemble.seeds
+    words, labels = _prompt_floats(regime)
+    products = 10 * concepts.d_x**2 + 6 * model.m * concepts.d_y + 4 * (words + labels)
+    normals = words * (regime.prompt.sigma_x > 0) + labels * (regime.prompt.sigma_y > 0)
+    a_member = int(regime.training.batch) * (products * _SECONDS_A_PRODUCT + normals * _SECONDS_A_NORMAL)
+    chunks = -(-seeds // MEMBERS_PER_CHUNK)
+    return regime.training.steps * (chunks * _SECONDS_A_STEP + seeds * a_member) > WORTH_COMPILING
+
+
+def member_chunks(regime: Regime, *, at_most: int = MEMBERS_PER_CHUNK) -> tuple[range, ...]:
+    """Ranges of members that are trained together, as equal in size as can be, of `at_most` each."""
+    seeds = regime.ensemble.seeds
+    number = -(-seeds // at_most)
+    edges = [seeds * j // number for j in range(number + 1)]
+    return tuple(range(first, last) for first, last in pairwise(edges))
 
 
 def steps_at_once(regime: Regime, *, members: int, batch: int) -> int:

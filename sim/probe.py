@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sim.device import resolve, versions
 from sim.draws import Draws, PromptStream
+from sim.engine import training_prompts
 from sim.enumeration import enumerate_prompts
 from sim.initial import WEIGHTS
 from sim.model import Activation, Functions, Loss, Weights, forward, outcome
@@ -16,7 +17,6 @@ from sim.observe import project
 from sim.plan import MEMBERS_PER_CHUNK, check_fits, steps_at_once
 from sim.prompts import Block, Dictionaries, Prompts
 from sim.streams import Purpose
-from sim.train import training_prompts
 from theory.setting import PolysemeError, Regime
 
 __all__ = [

@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sim.draws import Draws, PromptStream
-from sim.plan import steps_at_once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +98,7 @@ class Block:
         )
 
 
-def batches(stream: PromptStream, dictionaries: Dictionaries, *, members: int, steps: int) -> Iterator[Prompts]:
-    """Fresh prompts for every step, without end; `steps`, how many are wanted, bounds what is drawn ahead."""
-    ahead = min(max(steps, 1), steps_at_once(stream.regime, members=members, batch=stream.batch))
+def batches(stream: PromptStream, dictionaries: Dictionaries, *, ahead: int) -> Iterator[Prompts]:
+    """Fresh prompts for every step, without end, drawn for `ahead` steps at once."""
     while True:
         yield from Block(stream.draw(ahead), dictionaries).steps()

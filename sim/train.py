@@ -1,25 +1,26 @@
 """Training the full model: online SGD or exact population descent of a whole ensemble (section 1)."""
 
-from collections.abc import Callable, Iterator
-from itertools import chain, islice, repeat
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 
 from sim import observe
 from sim.device import resolve
-from sim.draws import PromptStream
-from sim.enumeration import enumerate_prompts
+from sim.engine import AutogradStepper, choose, step_size, stepper
 from sim.evaluate import OUTCOMES, Evaluation
 from sim.initial import WEIGHTS, check_initial
-from sim.model import Functions, Outcome, Weights, outcome
-from sim.plan import MEMBERS_PER_CHUNK, check_fits
-from sim.prompts import Dictionaries, Prompts, batches
-from sim.streams import Purpose
+from sim.model import Weights
+from sim.plan import MEMBERS_PER_CHUNK, check_fits, member_chunks
+from sim.prompts import Dictionaries, Prompts
 from theory.setting import PolysemeError, Regime, Training
+
+__all__ = ["Run", "chunks", "joined", "simulate", "step_size"]
 
 # Seldom enough that drawing a progress bar never shows in the time of a run.
 STEPS_BETWEEN_PROGRESS = 64
+# Before the name of a recorded array, where it stands beside the state of the run.
+_RECORD = "record_"
 
 
 def simulate(
@@ -50,49 +51,38 @@ def simulate(
     check_fits(regime, keep_counts=keep_counts)
     if keep_counts:
         _check_countable(regime)
+    parts, results = chunks(regime, initial, at_most=MEMBERS_PER_CHUNK), []
+    for number, (members, state) in enumerate(parts):
+        shifted = range(first_member + members.start, first_member + members.stop)
+        run = Run(regime, state, members=shifted, keep_counts=keep_counts)
+        for done in run.steps():
+            if progress and (done % STEPS_BETWEEN_PROGRESS == 0 or done == regime.training.steps):
+                progress(number * regime.training.steps + done, len(parts) * regime.training.steps)
+        results.append(run.result(keep_final=keep_final))
+    return joined(regime, initial, results)
+
+
+def chunks(
+    regime: Regime, initial: dict[str, np.ndarray], *, at_most: int
+) -> list[tuple[range, dict[str, np.ndarray]]]:
+    """Members that are trained together, numbered from 0, with their initial states; PolysemeError for a wrong state."""
     has_axis = check_initial(regime, initial)
-    seeds, steps = regime.ensemble.seeds, regime.training.steps
+    seeds = regime.ensemble.seeds
     weights = {name: initial[name] if has_axis else np.repeat(initial[name][None], seeds, axis=0) for name in WEIGHTS}
-    starts = range(0, seeds, MEMBERS_PER_CHUNK)
-    runs = []
-    for number, start in enumerate(starts):
-        part = slice(start, min(start + MEMBERS_PER_CHUNK, seeds))
-        run = Run(
-            regime,
-            initial | {name: weights[name][part] for name in WEIGHTS},
-            members=range(first_member + part.start, first_member + part.stop),
-            tick=_in_all_chunks(progress, before=number * steps, total=len(starts) * steps),
-        )
-        runs.append(run.train(keep_final=keep_final, keep_counts=keep_counts))
-    result = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
-    if not has_axis and seeds == 1:
+    return [
+        (members, initial | {name: weights[name][members.start : members.stop] for name in WEIGHTS})
+        for members in member_chunks(regime, at_most=at_most)
+    ]
+
+
+def joined(
+    regime: Regime, initial: dict[str, np.ndarray], results: list[dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The trajectories of all chunks as one, with its steps, in the shapes of `simulate`."""
+    result = {name: np.concatenate([part[name] for part in results]) for name in results[0]}
+    if np.ndim(initial["W_Q"]) == 2 and regime.ensemble.seeds == 1:
         result = {name: array[0] for name, array in result.items()}
     return {"step": np.array(regime.training.record_steps())} | result
-
-
-def training_prompts(regime: Regime, dictionaries: Dictionaries, *, members: range, steps: int) -> Iterator[Prompts]:
-    """The prompts of every step of training, without end: the exact enumeration, or fresh batches (section 1).
-
-    Batches have an axis over `members`, each with its own stream; `steps` says how many are wanted.
-    """
-    if regime.training.batch == "population":
-        return repeat(enumerate_prompts(regime, dictionaries))
-    stream = PromptStream(regime, purpose=Purpose.DATA, members=members, batch=regime.training.batch)
-    return batches(stream, dictionaries, members=len(members), steps=steps)
-
-
-def step_size(training: Training, t: int) -> float:
-    """eta_t of update t = 0, 1, ...: 2 / (lam (gamma + t)) or eta (section 1)."""
-    if training.schedule == "inverse":
-        return 2 / (training.lam * (training.gamma + t))
-    return training.eta
-
-
-def _in_all_chunks(progress: Callable[[int, int], None] | None, *, before: int, total: int) -> Callable[[int], None]:
-    """`progress` as one chunk of members sees it, which knows its own steps alone."""
-    if progress is None:
-        return lambda _done: None
-    return lambda done: progress(before + done, total)
 
 
 def _divergence(training: Training, step: int) -> str:
@@ -105,79 +95,83 @@ def _divergence(training: Training, step: int) -> str:
 
 
 class Run:
-    """One chunk of members on its way through training."""
+    """One chunk of members on its way through training; what it is at any step can be kept, and taken up again."""
 
     def __init__(
-        self, regime: Regime, state: dict[str, np.ndarray], *, members: range, tick: Callable[[int], None]
+        self,
+        regime: Regime,
+        state: dict[str, np.ndarray],
+        *,
+        members: range,
+        keep_counts: bool = False,
+        kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """`state` has an ensemble axis; `tick(done_steps)` is called now and then."""
-        self.regime = regime
-        self.members = members
-        self.tick = tick
+        """`state` has an ensemble axis; `kept` is what `keep` gave, of the same regime, state and members."""
+        self.regime, self.members, self.state = regime, members, state
         device, dtype = resolve(regime)
-        self.state = state
-        self.functions = Functions.of(regime)
-        self.weights = Weights.of(state, device=device, dtype=dtype)
-        self.dictionaries = Dictionaries.of(state, device=device, dtype=dtype)
-        self.evaluation = Evaluation(regime, state, device=device)
-        self.basis = observe.frame(state["M"], state["Q"])
-        self.records: list[dict[str, np.ndarray]] = []
+        self.engine = choose(regime, device=device, keep_counts=keep_counts)
+        weights = Weights.of(
+            state if kept is None else state | {name: kept[name] for name in WEIGHTS}, device=device, dtype=dtype
+        )
+        self.done = 0 if kept is None else int(kept["done"])
+        dictionaries = Dictionaries.of(state, device=device, dtype=dtype)
+        self._stepper = stepper(self.engine, regime, weights, dictionaries, members=members, first=self.done)
+        self._evaluation = Evaluation(regime, state, device=device)
+        self._basis = observe.frame(state["M"], state["Q"])
+        self._to_record = set(regime.training.record_steps())
+        self._keep_counts, self._counts = keep_counts, []
+        self._records: list[dict[str, np.ndarray]] = []
+        self._since, self._last = torch.zeros((3, len(members)), dtype=torch.float64, device=device), 0
+        if kept is None:
+            self._record(self._stepper.measure(0))
+        else:
+            self._since, self._last = torch.from_numpy(kept["since"]).to(device), int(kept["last"])
+            recorded = {name[len(_RECORD) :]: array for name, array in kept.items() if name.startswith(_RECORD)}
+            count = len(next(iter(recorded.values())).swapaxes(0, 1))
+            self._records = [{name: array[:, j] for name, array in recorded.items()} for j in range(count)]
 
-    def train(self, *, keep_final: bool, keep_counts: bool) -> dict[str, np.ndarray]:
-        """All steps; the trajectory with an ensemble axis, without `step`."""
-        steps = self.regime.training.steps
-        prompts = training_prompts(self.regime, self.dictionaries, members=self.members, steps=steps)
-        first = next(prompts)
-        with torch.no_grad():
-            self._record(0, _stacked(outcome(self.weights, first, self.functions)))
-        to_record = set(self.regime.training.record_steps())
-        since, last, counts = torch.zeros((), dtype=torch.float64), 0, []
-        for t, batch in enumerate(islice(chain([first], prompts), steps)):
-            since = since + self._update(batch, t)
-            if keep_counts:
-                counts.append(_counts(batch, self.regime.concepts.K1))
-            if t + 1 in to_record:
-                self._record(t + 1, since / (t + 1 - last))
-                since, last = torch.zeros_like(since), t + 1
-            if (t + 1) % STEPS_BETWEEN_PROGRESS == 0 or t + 1 == steps:
-                self.tick(t + 1)
-        result = {name: np.stack([record[name] for record in self.records], axis=1) for name in self.records[0]}
+    def steps(self) -> Iterator[int]:
+        """Train to the end; yields after every update how many have been done. Between two it is safe to stop."""
+        total = self.regime.training.steps
+        while self.done < total:
+            self._since = self._since + self._stepper.step(self.done)
+            if self._keep_counts:
+                assert isinstance(self._stepper, AutogradStepper) and self._stepper.prompts is not None
+                self._counts.append(_counts(self._stepper.prompts, self.regime.concepts.K1))
+            self.done += 1
+            if self.done in self._to_record:
+                self._record(self._since / (self.done - self._last))
+                self._since, self._last = torch.zeros_like(self._since), self.done
+            yield self.done
+
+    def keep(self) -> dict[str, np.ndarray]:
+        """All that a run needs to go on from here to the same numbers, in arrays. Prompts have addresses, and no state."""
+        kept = {name: np.stack([record[name] for record in self._records], axis=1) for name in self._records[0]}
+        numbers = {"done": np.array(self.done), "last": np.array(self._last), "since": self._since.cpu().numpy()}
+        return {f"{_RECORD}{name}": array for name, array in kept.items()} | numbers | self._stepper.weights.numpy()
+
+    def result(self, *, keep_final: bool = False) -> dict[str, np.ndarray]:
+        """The trajectory with an ensemble axis, without `step`."""
+        result = {name: np.stack([record[name] for record in self._records], axis=1) for name in self._records[0]}
         if keep_final:
-            result |= {f"final_{name}": array for name, array in self.weights.numpy().items()}
-        if keep_counts:
+            result |= {f"final_{name}": array for name, array in self._stepper.weights.numpy().items()}
+        if self._keep_counts:
             shape = (len(self.members), 0, self.regime.concepts.K1, 2, self.regime.prompt.L + 1)
-            result["counts"] = np.stack(counts, axis=1) if counts else np.zeros(shape, dtype=np.int32)
+            result["counts"] = np.stack(self._counts, axis=1) if self._counts else np.zeros(shape, dtype=np.int32)
         return result
 
-    def _update(self, batch: Prompts, t: int) -> torch.Tensor:
-        """W <- W - eta_t (grad + lam W) for all members; returns (3, E) loss, error, attention before it.
-
-        No weight of one member enters the loss of another, so the gradient of the sum of the losses
-        holds the gradient of each.
-        """
-        before = outcome(self.weights, batch, self.functions)
-        gradients = torch.autograd.grad(before.loss.sum(), self.weights.trained)
-        eta = step_size(self.regime.training, t)
-        with torch.no_grad():
-            for weight, gradient in zip(self.weights.trained, gradients, strict=True):
-                weight.mul_(1 - eta * self.regime.training.lam).sub_(gradient, alpha=eta)
-        return _stacked(before)
-
-    def _record(self, step: int, training: torch.Tensor) -> None:
+    def _record(self, training: torch.Tensor) -> None:
         """Append what is observed at the weights as they are, and (3, E) of the training batches."""
-        weights, expected = self.weights.numpy(), self.evaluation(self.weights)
+        of_run = self._stepper.weights
+        weights, expected = of_run.numpy(), self._evaluation(of_run)
         if not all(np.isfinite(array).all() for array in (*weights.values(), *expected.values())):
-            raise PolysemeError(_divergence(self.regime.training, step))
-        self.records.append(
+            raise PolysemeError(_divergence(self.regime.training, self.done))
+        self._records.append(
             observe.project(self.state["M"], self.state["Q"], weights)
             | expected
             | {f"train_{name}": value for name, value in zip(OUTCOMES, training.cpu().numpy(), strict=True)}
-            | observe.products(self.basis, weights)
+            | observe.products(self._basis, weights)
         )
-
-
-def _stacked(means: Outcome) -> torch.Tensor:
-    return torch.stack([getattr(means, name).detach() for name in OUTCOMES]).double()
 
 
 def _counts(batch: Prompts, K1: int) -> np.ndarray:

@@ -253,6 +253,17 @@ class Ensemble(_Section):
     device: Literal["auto", "cpu", "cuda"] = _key(
         "auto", "where the simulation runs", "'auto', 'cpu' or 'cuda', for example device = 'auto'"
     )
+    sampler: Literal["literal", "reduced"] = _key(
+        "literal",
+        "draw every word and label, or only what a step sees of them: the same law from fewer numbers",
+        "'literal' or 'reduced', for example sampler = 'literal'",
+    )
+    engine: Literal["auto", "autograd", "analytic", "compiled"] = _key(
+        "auto",
+        "how a step is taken: autograd of the plain model, the gradient in closed form, or the latter compiled; 'auto' compiles "
+        "long runs of minibatches",
+        "'auto', 'autograd', 'analytic' or 'compiled', for example engine = 'auto'",
+    )
 
 
 class Regime(_Section):

@@ -1,0 +1,210 @@
+"""How a step is taken: autograd of the written-out model, or the fast step, eager or compiled (section 1)."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sim.draws import PromptStream
+from sim.enumeration import enumerate_prompts
+from sim.model import Functions, Outcome, Weights, outcome
+from sim.philox import Address, key_of
+from sim.plan import steps_at_once, takes_long
+from sim.prompts import Dictionaries, Prompts, batches
+from sim.samplers import SAMPLERS
+from sim.step import gradient, update
+from sim.streams import Purpose
+from theory.setting import PolysemeError, Regime, Training
+
+Engine = Literal["autograd", "analytic", "compiled"]
+
+
+def step_size(training: Training, t: int) -> float:
+    """eta_t of update t = 0, 1, ...: 2 / (lam (gamma + t)) or eta (section 1)."""
+    if training.schedule == "inverse":
+        return 2 / (training.lam * (training.gamma + t))
+    return training.eta
+
+
+def choose(regime: Regime, *, device: torch.device, keep_counts: bool = False) -> Engine:
+    """The engine of a run: what [ensemble] asks for, or for 'auto' one that its length is worth.
+
+    Population descent and kept counts need prompts written out, and so autograd. PolysemeError if what is asked for
+    cannot be had.
+    """
+    ensemble = regime.ensemble
+    written_out = "batch = 'population'" if regime.training.batch == "population" else "kept counts"
+    if regime.training.batch == "population" or keep_counts:
+        if ensemble.engine not in ("auto", "autograd") or ensemble.sampler != "literal":
+            key, value, instead = (
+                ("sampler", ensemble.sampler, "literal")
+                if ensemble.sampler != "literal"
+                else ("engine", ensemble.engine, "auto")
+            )
+            raise PolysemeError(
+                f"got {key} = '{value}' with {written_out}, which writes prompts out; type {key} = '{instead}' in [ensemble]"
+            )
+        return "autograd"
+    if ensemble.engine == "autograd" and ensemble.sampler == "reduced":
+        raise PolysemeError(
+            "got engine = 'autograd' with sampler = 'reduced', which writes no prompts out; type engine = 'auto' in [ensemble]"
+        )
+    if ensemble.engine == "compiled" and not can_compile(device):
+        raise PolysemeError(
+            "got engine = 'compiled' and found no compiler for it (g++ on a CPU, Triton on a GPU); install one, or type engine = "
+            "'auto' in [ensemble]"
+        )
+    if ensemble.engine != "auto":
+        return ensemble.engine
+    if (takes_long(regime) or device.type == "cuda") and can_compile(device):
+        return "compiled"
+    return "autograd" if ensemble.sampler == "literal" else "analytic"
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile finds what it needs on this machine."""
+    if device.type == "cuda":
+        from importlib.util import find_spec
+
+        return find_spec("triton") is not None
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+class Stepper(Protocol):
+    """Takes the steps of a chunk of members, one after the other, and knows nothing of records."""
+
+    def measure(self, t: int) -> Float[Tensor, "3 E"]:
+        """Loss, 0-1 error and attention on the prompts of step t at the weights as they are, without an update."""
+        ...
+
+    def step(self, t: int) -> Float[Tensor, "3 E"]:
+        """Update t; what was measured before it."""
+        ...
+
+
+class AutogradStepper:
+    """The plain model: prompts written out, and the gradient by autograd."""
+
+    def __init__(
+        self, regime: Regime, weights: Weights, dictionaries: Dictionaries, *, members: range, first: int = 0
+    ) -> None:
+        """Steps from number `first` on."""
+        self.weights, self._training, self._functions = weights, regime.training, Functions.of(regime)
+        self.prompts: Prompts | None = None
+        self._at, self._prompts = -1, training_prompts(regime, dictionaries, members=members, first=first)
+
+    def measure(self, t: int) -> Tensor:
+        """As in `Stepper`."""
+        with torch.no_grad():
+            return stacked(outcome(self.weights, self._of(t), self._functions))
+
+    def step(self, t: int) -> Tensor:
+        """As in `Stepper`; in place.
+
+        No weight of one member enters the loss of another, so the gradient of the sum of the losses
+        holds the gradient of each.
+        """
+        before = outcome(self.weights, self._of(t), self._functions)
+        gradients = torch.autograd.grad(before.loss.sum(), self.weights.trained)
+        eta = step_size(self._training, t)
+        with torch.no_grad():
+            for weight, of_weight in zip(self.weights.trained, gradients, strict=True):
+                weight.mul_(1 - eta * self._training.lam).sub_(of_weight, alpha=eta)
+        return stacked(before)
+
+    def _of(self, t: int) -> Prompts:
+        """The prompts of step t, which is the last one asked for or the next."""
+        if self.prompts is None or t != self._at:
+            self.prompts, self._at = next(self._prompts), t
+        return self.prompts
+
+
+class FastStepper:
+    """The fast step, with the prompts of its address; compiled as a whole, or eager."""
+
+    def __init__(
+        self, regime: Regime, weights: Weights, dictionaries: Dictionaries, *, members: range, compiled: bool
+    ) -> None:
+        """Nothing is compiled before the first step."""
+        self.weights, self._training, self._functions = weights, regime.training, Functions.of(regime)
+        self._sampler = SAMPLERS[regime.ensemble.sampler](regime, dictionaries, batch=int(regime.training.batch))
+        self._key, self._device = key_of(regime.ensemble.seed), dictionaries.words.device
+        self._members = torch.tensor(members, device=self._device)
+        self._take = self._update
+        if compiled:
+            # What was compiled for another run is of no use to this one, and counts against a limit.
+            torch.compiler.reset()
+            self._take = torch.compile(self._update, fullgraph=True, dynamic=False)
+
+    def measure(self, t: int) -> Tensor:
+        """As in `Stepper`."""
+        with torch.no_grad():
+            batch = self._sampler(self._address(self._number(t)))
+            return gradient(self.weights.trained, self.weights.r, batch, self._functions).outcome
+
+    def step(self, t: int) -> Tensor:
+        """As in `Stepper`."""
+        with torch.no_grad():
+            moved, before = self._take(*self.weights.trained, self._number(t))
+            self.weights = Weights(W_Q=moved[0], W_K=moved[1], W_O=moved[2], r=self.weights.r)
+        return before
+
+    def _number(self, t: int) -> Tensor:
+        return torch.full((1,), t, dtype=torch.int64, device=self._device)
+
+    def _address(self, t: Tensor) -> Address:
+        return Address(key=self._key, purpose=Purpose.DATA, steps=t, members=self._members)
+
+    def _update(self, W_Q: Tensor, W_K: Tensor, W_O: Tensor, t: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """One update: all of it in tensors, the step's number too, so that nothing waits for the host."""
+        training = self._training
+        constant = torch.full((1,), training.eta, dtype=torch.float64, device=t.device)
+        rate = constant if training.schedule == "constant" else 2 / (training.lam * (training.gamma + t.double()))
+        keep = 1 - rate * training.lam
+        batch, dtype = self._sampler(self._address(t)), W_Q.dtype
+        return update((W_Q, W_K, W_O), self.weights.r, batch, self._functions, keep=keep.to(dtype), rate=rate.to(dtype))
+
+
+def stepper(
+    engine: Engine, regime: Regime, weights: Weights, dictionaries: Dictionaries, *, members: range, first: int
+) -> AutogradStepper | FastStepper:
+    """The stepper of an engine, whose next step is `first`."""
+    if engine == "autograd":
+        return AutogradStepper(regime, weights, dictionaries, members=members, first=first)
+    return FastStepper(regime, weights, dictionaries, members=members, compiled=engine == "compiled")
+
+
+def training_prompts(
+    regime: Regime, dictionaries: Dictionaries, *, members: range, first: int = 0, steps: int | None = None
+) -> Iterator[Prompts]:
+    """The prompts of every step of training from `first` on, without end: the exact enumeration, or fresh batches (section 1).
+
+    Batches have an axis over `members`; `steps` says how many are wanted, all that are left if it is None.
+    """
+    if regime.training.batch == "population":
+        return _forever(enumerate_prompts(regime, dictionaries))
+    wanted = regime.training.steps - first if steps is None else steps
+    stream = PromptStream(
+        regime,
+        purpose=Purpose.DATA,
+        members=members,
+        batch=regime.training.batch,
+        first=first,
+        device=dictionaries.words.device,
+    )
+    ahead = min(max(wanted, 1), steps_at_once(regime, members=len(members), batch=stream.batch))
+    return batches(stream, dictionaries, ahead=ahead)
+
+
+def stacked(means: Outcome) -> Float[Tensor, "3 E"]:
+    """Loss, error and attention in one tensor of float64."""
+    return torch.stack([means.loss, means.error, means.attention]).detach().double()
+
+
+def _forever(prompts: Prompts) -> Iterator[Prompts]:
+    while True:
+        yield prompts
