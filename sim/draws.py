@@ -1,7 +1,6 @@
 """What is random in a prompt, drawn at its address (THEORY.md section 1)."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -35,6 +34,12 @@ class PromptLaw:
     def __init__(self, regime: Regime, *, batch: int, device: torch.device | None = None) -> None:
         """`batch` prompts a step for each member."""
         self.regime, self.batch, self.device = regime, batch, device
+        self._concepts = _table(np.cumsum(regime.concepts.probabilities), device)
+        # P(one of the first j demonstrations agrees | one does) for e = +1 and -1; log(1 - q) from p_plus itself: 1 - p_plus
+        # rounds to 1 when p_plus is tiny, and its log would be lost.
+        L, plus = regime.prompt.L, regime.prompt.p_plus
+        miss = np.log1p(-plus), np.log(plus)
+        self._first_match = tuple(_table(-np.expm1(x * np.arange(1, L + 1)), device) for x in miss)
 
     def draw(self, at: Address, *, dtype: torch.dtype = torch.float64) -> Draws:
         """The prompts of the steps and members of an address; noise in `dtype`."""
@@ -90,19 +95,6 @@ class PromptLaw:
         signed = torch.stack([other & (u < positive), other & (u >= positive) & (u < prompt.p_extra)], dim=-1)
         features = at.uniform(Variable.EXTRA_FEATURES, self.batch, prompt.L + 1, concepts.K2) < prompt.p_extra
         return torch.cat([signed.flatten(-2), features], dim=-1)
-
-    @cached_property
-    def _concepts(self) -> Float[Tensor, " K1"]:
-        return _table(np.cumsum(self.regime.concepts.probabilities), self.device)
-
-    @cached_property
-    def _first_match(self) -> tuple[Float[Tensor, " L"], Float[Tensor, " L"]]:
-        """Probabilities, for e = +1 and e = -1, that one of the first j demonstrations agrees, given that one does."""
-        L, plus = self.regime.prompt.L, self.regime.prompt.p_plus
-        # log(1 - q) from p_plus itself: 1 - p_plus rounds to 1 when p_plus is tiny, and its log would be lost.
-        miss = np.log1p(-plus), np.log(plus)
-        positive, negative = (_table(-np.expm1(x * np.arange(1, L + 1)), self.device) for x in miss)
-        return positive, negative
 
 
 class PromptStream:

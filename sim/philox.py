@@ -17,24 +17,24 @@ from torch import Tensor
 from sim.streams import Purpose, Variable
 
 MASK = 0xFFFFFFFF
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+# Less 2^32: a product with a 32-bit word then stays within int64, whose overflow a C++ compiler may take for impossible.
+_MULTIPLIERS = (0xD2511F53 - 2**32, 0xCD9E8D57 - 2**32)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
     """Four random 32-bit words for each counter; counters, broadcast against each other, and words are int64.
-
-    Products of two words wrap around in int64; the halves that are taken of them do not see it.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):
         one, other = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        # The upper half of c (M - 2^32) is that of c M less c; the lower half is the same.
         c0, c1, c2, c3 = (
-            ((other >> 32) & MASK) ^ c1 ^ k0,
+            ((other >> 32) + c2) ^ c1 ^ k0,
             other & MASK,
-            ((one >> 32) & MASK) ^ c3 ^ k1,
+            ((one >> 32) + c0) ^ c3 ^ k1,
             one & MASK,
         )
         k0, k1 = (k0 + _WEYL[0]) & MASK, (k1 + _WEYL[1]) & MASK
@@ -78,7 +78,8 @@ class Address:
         # Bits above 32 of step and member (at most 10^12 of either) go beside what is drawn.
         what = int(variable) | int(self.purpose) << 8
         rest = what | (steps >> 32) << 16 | (members >> 32) << 24
-        counter = torch.broadcast_tensors(place, steps & MASK, members & MASK, rest)
+        # The place is no factor in the first round: inductor multiplies what it knows to be an index in 32 bits.
+        counter = torch.broadcast_tensors(steps & MASK, place, members & MASK, rest)
         return philox((counter[0], counter[1], counter[2], counter[3]), self.key)
 
 

@@ -1,7 +1,5 @@
 """From an address to a batch of prompts for `sim.step`: the literal sampler, and the one with reduced noise (section 1)."""
 
-from functools import cached_property
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,6 +50,7 @@ class ReducedSampler:
         """`batch` prompts a step for each member."""
         self.regime, self.dictionaries, self.size = regime, dictionaries, batch
         self.law = PromptLaw(regime, batch=batch, device=dictionaries.words.device)
+        self._counts = tuple(_count_table(regime, e).to(self.law.device) for e in (1, -1))
 
     def __call__(self, at: Address) -> Batch:
         """The batch of one step; an address with a single step."""
@@ -74,16 +73,6 @@ class ReducedSampler:
         uniform = at.uniform(Variable.POSITIVE_COUNT, self.size)
         plus, minus = (torch.bucketize(uniform.contiguous(), table, right=True) for table in self._counts)
         return torch.where(e > 0, plus, minus)
-
-    @cached_property
-    def _counts(self) -> tuple[Float[Tensor, " L"], Float[Tensor, " L"]]:
-        """P(n+ <= n | e), n = 0, 1, .. L - 1, for e = +1 and e = -1; beyond the last entry n+ is L."""
-        L, joint = self.regime.prompt.L, count_probabilities(self.regime)
-        tables = []
-        for e in (1, -1):
-            weights = np.array([joint.get((e, n), 0.0) for n in range(L + 1)])
-            tables.append(torch.from_numpy(np.cumsum(weights)[:-1] / weights.sum()).to(self.law.device))
-        return tables[0], tables[1]
 
     def _word_noise(self, at: Address) -> WordNoise | None:
         prompt, d_x = self.regime.prompt, self.regime.concepts.d_x
@@ -108,6 +97,13 @@ class ReducedSampler:
 
     def _normal(self, at: Address, variable: Variable, count: int) -> Tensor:
         return at.normal(variable, self.size, count, dtype=self.dictionaries.words.dtype)[0]
+
+
+def _count_table(regime: Regime, e: int) -> Float[Tensor, " L"]:
+    """P(n+ <= n | e), n = 0, 1, .. L - 1; beyond the last entry n+ is L."""
+    joint = count_probabilities(regime)
+    weights = np.array([joint.get((e, n), 0.0) for n in range(regime.prompt.L + 1)])
+    return torch.from_numpy(np.cumsum(weights)[:-1] / weights.sum())
 
 
 SAMPLERS = {"literal": LiteralSampler, "reduced": ReducedSampler}
