@@ -1,6 +1,8 @@
 """Where a run happens and in which precision."""
 
+import ctypes
 import platform
+from contextlib import suppress
 
 import torch
 
@@ -18,6 +20,18 @@ def resolve(regime: Regime) -> tuple[torch.device, torch.dtype]:
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float64 if regime.ensemble.dtype == "float64" else torch.float32
     return torch.device(wanted), dtype
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next one, where it can be told so.
+
+    glibc gives large blocks back to the system at once and takes them anew, page by page: measured, that doubled the
+    time of a step with literal noise, and made it jump. Memory still has the limit of `sim.plan.check_fits`.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    with suppress(OSError, AttributeError):
+        for parameter in (trim_threshold, mmap_threshold):
+            ctypes.CDLL(None).mallopt(parameter, 2**30)
 
 
 def versions() -> dict[str, str | int]:

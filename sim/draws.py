@@ -1,6 +1,7 @@
 """What is random in a prompt, drawn at its address (THEORY.md section 1)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ class Draws:
     """The random variables of T steps of prompts for E members; the query is the last of the L + 1 words.
 
     `extra` says which columns of M a word carries besides its own. It, and a noise that the law does
-    not have, is None. Noise has its standard deviation.
+    not have, is None. Noise is in units of its standard deviation, sigma_x or sigma_y.
     """
 
     concept: Int[Tensor, "T E B"]
@@ -26,6 +27,8 @@ class Draws:
     extra: Bool[Tensor, "T E B L+1 features"] | None
     word_noise: Float[Tensor, "T E B L+1 d_x"] | None
     label_noise: Float[Tensor, "T E B L d_y"] | None
+    sigma_x: float = 0.0
+    sigma_y: float = 0.0
 
 
 class PromptLaw:
@@ -45,20 +48,20 @@ class PromptLaw:
         """The prompts of the steps and members of an address; noise in `dtype`."""
         concepts, prompt = self.regime.concepts, self.regime.prompt
         concept, e = self.concept(at), self.query_sign(at)
+        normals = partial(self._normals, at, dtype)
         return Draws(
             concept=concept,
             e=e,
             signs=self._agreement(at, e) * e.unsqueeze(-1),
             extra=self.extra(at, concept) if prompt.p_extra > 0 else None,
-            word_noise=self.noise(at, Variable.WORD_NOISE, prompt.sigma_x, prompt.L + 1, concepts.d_x, dtype=dtype),
-            label_noise=self.noise(at, Variable.LABEL_NOISE, prompt.sigma_y, prompt.L, concepts.d_y, dtype=dtype),
+            word_noise=normals(Variable.WORD_NOISE, prompt.L + 1, concepts.d_x) if prompt.sigma_x > 0 else None,
+            label_noise=normals(Variable.LABEL_NOISE, prompt.L, concepts.d_y) if prompt.sigma_y > 0 else None,
+            sigma_x=prompt.sigma_x,
+            sigma_y=prompt.sigma_y,
         )
 
-    def noise(
-        self, at: Address, variable: Variable, sigma: float, *shape: int, dtype: torch.dtype
-    ) -> Float[Tensor, "T E B ..."] | None:
-        """Gaussian noise of one side, or nothing."""
-        return sigma * at.normal(variable, self.batch, *shape, dtype=dtype) if sigma > 0 else None
+    def _normals(self, at: Address, dtype: torch.dtype, variable: Variable, *shape: int) -> Float[Tensor, "T E B ..."]:
+        return at.normal(variable, self.batch, *shape, dtype=dtype)
 
     def concept(self, at: Address) -> Int[Tensor, "T E B"]:
         """k with probability pi_k."""

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sim.device import keep_freed_memory
 from sim.draws import PromptStream
 from sim.enumeration import enumerate_prompts
 from sim.model import Functions, Outcome, Weights, outcome
@@ -138,6 +139,7 @@ class FastStepper:
         if compiled:
             # What was compiled for another run is of no use to this one, and counts against a limit.
             torch.compiler.reset()
+            keep_freed_memory()
             self._take = torch.compile(self._update, fullgraph=True, dynamic=False)
 
     def measure(self, t: int) -> Tensor:

@@ -24,8 +24,7 @@ ROUNDS = 10
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four random 32-bit words for each counter; counters, broadcast against each other, and words are int64.
-    """
+    """Four random 32-bit words for each counter; counters, broadcast against each other, and words are int64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):

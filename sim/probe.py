@@ -162,8 +162,8 @@ def _copies(weights: dict[str, np.ndarray], count: int) -> Weights:
 
 def _steps_as_members(draws: Draws) -> Draws:
     """T steps of one member as one step of T members."""
-    arrays = {field.name: getattr(draws, field.name) for field in dataclasses.fields(draws)}
-    swapped = {name: array.swapaxes(0, 1) for name, array in arrays.items() if array is not None}
+    drawn = {field.name: getattr(draws, field.name) for field in dataclasses.fields(draws)}
+    swapped = {name: array.swapaxes(0, 1) for name, array in drawn.items() if isinstance(array, Tensor)}
     return dataclasses.replace(draws, **swapped)
 
 

@@ -60,9 +60,11 @@ class Block:
         self._concept = draws.concept.to(device)
         self._e = draws.e.to(device, dtype)
         self._signs = draws.signs.to(device, dtype)
-        self._extra, self._word_noise, self._label_noise = (
-            None if drawn is None else drawn.to(device, dtype)
-            for drawn in (draws.extra, draws.word_noise, draws.label_noise)
+        self._extra = None if draws.extra is None else draws.extra.to(device, dtype)
+        # Rounded once, after the product: in float32 the prompts are those of float64, rounded.
+        self._word_noise, self._label_noise = (
+            None if normal is None else (sigma * normal).to(device, dtype)
+            for sigma, normal in ((draws.sigma_x, draws.word_noise), (draws.sigma_y, draws.label_noise))
         )
         batch = draws.e.shape[-1]
         self._probability = torch.full((1, batch), 1 / batch, device=device, dtype=dtype)

@@ -124,9 +124,9 @@ def batch_of(
     dtype = dictionaries.words.dtype
     concept, e, positive = draws.concept[0], draws.e[0].to(dtype), draws.signs[0] > 0
     if draws.word_noise is not None:
-        word_noise = LiteralWordNoise(draws.word_noise[0].to(dtype))
+        word_noise = LiteralWordNoise(draws.sigma_x, draws.word_noise[0].to(dtype))
     if draws.label_noise is not None:
-        label_noise = LiteralLabelNoise(draws.label_noise[0].to(dtype))
+        label_noise = LiteralLabelNoise(draws.sigma_y, draws.label_noise[0].to(dtype))
     log_count = None
     if word_noise is None and label_noise is None and draws.extra is None:
         of_sign = torch.stack([positive.sum(-1), (~positive).sum(-1)], dim=-1)

@@ -143,35 +143,35 @@ class LabelNoise(Protocol):
 class LiteralWordNoise:
     """A vector for every word."""
 
-    def __init__(self, noise: Float[Tensor, "E B words d_x"]) -> None:
-        """The query's noise is the last."""
-        self._noise, self.query = noise[:, :, :-1], noise[:, :, -1]
+    def __init__(self, sigma: float, noise: Float[Tensor, "E B words d_x"]) -> None:
+        """Standard normals; the query's is the last."""
+        self._sigma, self._noise, self.query = sigma, noise[:, :, :-1], sigma * noise[:, :, -1]
 
     def logits(self, u: Tensor) -> Tensor:
         """As in `WordNoise`."""
-        return _dots(self._noise, u)
+        return self._sigma * _dots(self._noise, u)
 
     def pull(self, ds: Tensor, u: Tensor) -> Tensor:
         """As in `WordNoise`."""
         del u
-        return _mix(ds, self._noise)
+        return self._sigma * _mix(ds, self._noise)
 
 
 class LiteralLabelNoise:
     """A vector for every label."""
 
-    def __init__(self, noise: Float[Tensor, "E B L d_y"]) -> None:
-        """One vector for each demonstration."""
-        self._noise = noise
+    def __init__(self, sigma: float, noise: Float[Tensor, "E B L d_y"]) -> None:
+        """Standard normals, one vector for each demonstration."""
+        self._sigma, self._noise = sigma, noise
 
     def pooled(self, p: Tensor) -> Tensor:
         """As in `LabelNoise`."""
-        return _mix(p, self._noise)
+        return self._sigma * _mix(p, self._noise)
 
     def scores(self, dv: Tensor, p: Tensor) -> Tensor:
         """As in `LabelNoise`."""
         del p
-        return _dots(self._noise, dv)
+        return self._sigma * _dots(self._noise, dv)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,9 @@ def drawn(regime, *, steps=1, members=range(1), batch, purpose=Purpose.SAMPLE) -
     """The next steps of a fresh stream, as arrays."""
     draws = PromptStream(regime, purpose=purpose, members=members, batch=batch).draw(steps)
     arrays = {field.name: getattr(draws, field.name) for field in dataclasses.fields(draws)}
-    return SimpleNamespace(**{name: None if array is None else array.numpy() for name, array in arrays.items()})
+    return SimpleNamespace(
+        **{name: array.numpy() if isinstance(array, torch.Tensor) else array for name, array in arrays.items()}
+    )
 
 
 def enumerated(regime):

@@ -113,8 +113,8 @@ def consistent(batch, weights: Weights, functions: Functions):
     query = words.query.unsqueeze(-2)
     return dataclasses.replace(
         batch,
-        word_noise=LiteralWordNoise(torch.cat([words.sigma * xi, query], dim=-2)),
-        label_noise=LiteralLabelNoise(labels.sigma * zeta),
+        word_noise=LiteralWordNoise(1.0, torch.cat([words.sigma * xi, query], dim=-2)),
+        label_noise=LiteralLabelNoise(1.0, labels.sigma * zeta),
     )
 
 
@@ -139,13 +139,13 @@ def test_given_the_weights_reduced_sums_have_the_covariance_of_literal_ones():
     u, ds, p = normal(d), normal(L), normal(L).softmax(-1)
     wide = lambda x: x.expand(1, count, -1)  # noqa: E731
     word = {
-        "literal": LiteralWordNoise(0.7 * normal(1, count, L + 1, d)),
+        "literal": LiteralWordNoise(0.7, normal(1, count, L + 1, d)),
         "reduced": ReducedWordNoise(
             sigma=0.7, query=normal(1, count, d), along=normal(1, count, L), across=normal(1, count, d)
         ),
     }
     label = {
-        "literal": LiteralLabelNoise(0.7 * normal(1, count, L, d)),
+        "literal": LiteralLabelNoise(0.7, normal(1, count, L, d)),
         "reduced": ReducedLabelNoise(sigma=0.7, together=normal(1, count, d), apart=normal(1, count, L)),
     }
     seen = {
