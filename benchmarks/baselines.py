@@ -93,7 +93,7 @@ def torch_vmap(regime: Regime, *, fresh: bool) -> Train:
     skeleton = models[0]
     pool = tuple(torch.from_numpy(data[name]) for name in ("x", "y", "x_query", "e"))
 
-    def loss(weight: dict, buffer: dict, x, y, query, e) -> torch.Tensor:  # noqa: ANN001
+    def loss(weight: dict, buffer: dict, x, y, query, e) -> torch.Tensor:
         return nn.functional.softplus(-e * functional_call(skeleton, (weight, buffer), (x, y, query))).mean()
 
     gradient = vmap(grad(loss))
@@ -122,14 +122,14 @@ def jax_scan(regime: Regime, *, fresh: bool) -> Train:
     words, labels, r = (jnp.asarray(x) for x in (data["M"].T, data["Q"].T, data["r"]))
     pool = tuple(jnp.asarray(data[name]) for name in ("x", "y", "x_query", "e"))
 
-    def loss(weight, x, y, query, e):  # noqa: ANN001, ANN202
+    def loss(weight, x, y, query, e):
         u = (query @ weight["W_Q"].T) @ weight["W_K"]
         p = jax.nn.softmax((x * u[:, None]).sum(-1))
         v = (p[..., None] * y).sum(1)
         f = jax.nn.relu(v @ weight["W_O"].T) @ r
         return jax.nn.softplus(-e * f).mean()
 
-    def prompts(key):  # noqa: ANN001, ANN202
+    def prompts(key):
         of_concept, of_sign, of_word, of_label = jax.random.split(key, 4)
         batch = int(training.batch)
         concept = jax.random.randint(of_concept, (batch, 1), 0, regime.concepts.K1)
@@ -140,14 +140,14 @@ def jax_scan(regime: Regime, *, fresh: bool) -> Train:
         y = y + prompt.sigma_y * jax.random.normal(of_label, y.shape, dtype)
         return x[:, :-1], y, x[:, -1], (1 - 2 * minus[:, -1]).astype(dtype)
 
-    def one(weight, key, batch):  # noqa: ANN001, ANN202
+    def one(weight, key, batch):
         of_weight = jax.grad(loss)(weight, *(prompts(key) if fresh else batch))
         return {name: weight[name] * (1 - ETA * training.lam) - ETA * of_weight[name] for name in weight}
 
     members = regime.ensemble.seeds
 
-    def many(weights, keys):  # noqa: ANN001, ANN202
-        def step(weights, key):  # noqa: ANN001, ANN202
+    def many(weights, keys):
+        def step(weights, key):
             return jax.vmap(one)(weights, jax.random.split(key, members), pool), None
 
         return jax.lax.scan(step, weights, keys)[0]

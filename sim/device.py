@@ -34,6 +34,11 @@ def keep_freed_memory() -> None:
             ctypes.CDLL(None).mallopt(parameter, 2**30)
 
 
+def one_thread() -> None:
+    """Compute with one thread in this process: the cores have processes of their own."""
+    torch.set_num_threads(1)
+
+
 def versions() -> dict[str, str | int]:
     """The version of torch, the name of the device that 'auto' chooses and the number of threads."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 import torch
@@ -128,19 +128,32 @@ class FastStepper:
     """The fast step, with the prompts of its address; compiled as a whole, or eager."""
 
     def __init__(
-        self, regime: Regime, weights: Weights, dictionaries: Dictionaries, *, members: range, compiled: bool
+        self,
+        regime: Regime,
+        weights: Weights,
+        dictionaries: Dictionaries,
+        *,
+        members: range,
+        compiled: bool,
+        pool: int | None = None,
     ) -> None:
-        """Nothing is compiled before the first step."""
+        """Nothing is compiled before the first step. `pool`: take the prompts of this step at every one, to time what is left."""
         self.weights, self._training, self._functions = weights, regime.training, Functions.of(regime)
         self._sampler = SAMPLERS[regime.ensemble.sampler](regime, dictionaries, batch=int(regime.training.batch))
         self._key, self._device = key_of(regime.ensemble.seed), dictionaries.words.device
         self._members = torch.tensor(members, device=self._device)
-        self._take = self._update
+        self._take, self._pool = self._update, None
+        if pool is not None:
+            self._pool = self._sampler(self._address(self._number(pool)))
         if compiled:
             # What was compiled for another run is of no use to this one, and counts against a limit.
             torch.compiler.reset()
             keep_freed_memory()
-            self._take = torch.compile(self._update, fullgraph=True, dynamic=False)
+            # Its shapes and its regime never change, so nothing has to be looked up again before each step.
+            no_guards: dict[str, str | int | bool | Callable[..., object]] = {
+                "guard_filter_fn": lambda guards: [False] * len(guards)
+            }
+            self._take = torch.compile(self._update, fullgraph=True, dynamic=False, options=no_guards)
 
     def measure(self, t: int) -> Tensor:
         """As in `Stepper`."""
@@ -167,7 +180,7 @@ class FastStepper:
         constant = torch.full((1,), training.eta, dtype=torch.float64, device=t.device)
         rate = constant if training.schedule == "constant" else 2 / (training.lam * (training.gamma + t.double()))
         keep = 1 - rate * training.lam
-        batch, dtype = self._sampler(self._address(t)), W_Q.dtype
+        batch, dtype = self._pool or self._sampler(self._address(t)), W_Q.dtype
         return update((W_Q, W_K, W_O), self.weights.r, batch, self._functions, keep=keep.to(dtype), rate=rate.to(dtype))
 
 

@@ -1,6 +1,7 @@
 """The sizes of a run: how much is done at once, and whether it fits into memory (no torch)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,11 +36,6 @@ _COPIES_OF_WEIGHTS = 8
 _DOUBLE = 8
 
 
-def members_at_once(regime: Regime) -> int:
-    """How many members of the ensemble are trained together."""
-    return min(regime.ensemble.seeds, MEMBERS_PER_CHUNK)
-
-
 # Compiling a step takes five to twenty seconds; a run that is shorter than this without is not worth it.
 WORTH_COMPILING = 30.0
 # What an eager step takes at least, and what its parts take on one core.
@@ -68,6 +64,11 @@ def member_chunks(regime: Regime, *, at_most: int = MEMBERS_PER_CHUNK) -> tuple[
     number = -(-seeds // at_most)
     edges = [seeds * j // number for j in range(number + 1)]
     return tuple(range(first, last) for first, last in pairwise(edges))
+
+
+def members_in_process(regime: Regime, *, processes: int) -> int:
+    """How many members a process trains together, if there are so many: an even share, as far as the cache goes."""
+    return min(MEMBERS_PER_CHUNK, -(-regime.ensemble.seeds // processes))
 
 
 def steps_at_once(regime: Regime, *, members: int, batch: int) -> int:
@@ -139,49 +140,83 @@ class _Need:
     keys: tuple[str, ...]
 
 
-def check_fits(regime: Regime, *, keep_counts: bool = False) -> None:
+def check_fits(regime: Regime, *, keep_counts: bool = False, together: int | None = None) -> None:
     """Raise PolysemeError if the run cannot fit into the memory that is available now.
 
     Also if it asks for exact expectations that cannot be enumerated. The memory is an estimate from sizes
     alone, before anything is allocated: weights and their gradients, prompts of a step and of the
-    evaluation, bases of unit vectors, and all that is recorded. On a GPU the same numbers are compared with
-    the memory of the host, which is where the trajectory ends up.
+    evaluation, bases of unit vectors, and all that is recorded; `together` members are in training at a time, in one process or
+    several. On a GPU the same numbers are compared with the memory of the host, which is where the trajectory ends up.
     """
     if regime.training.batch == "population":
         check_enumerable(regime)
-    _raise_if_larger(regime, [*_needs(regime), *([_counts(regime)] if keep_counts else [])])
+
+    def needs(of: Regime) -> list[_Need]:
+        return [*_needs(of, together), *([_counts(of)] if keep_counts else [])]
+
+    _raise_if_larger(regime, needs)
 
 
 def check_initial_fits(regime: Regime) -> None:
     """Raise PolysemeError if the initial state alone cannot fit into the memory that is available now."""
-    _raise_if_larger(regime, [_dictionaries(regime), _initial(regime)])
+    _raise_if_larger(regime, lambda of: [_dictionaries(of), _initial(of)])
 
 
-def _raise_if_larger(regime: Regime, needs: list[_Need]) -> None:
-    available = psutil.virtual_memory().available
+def _raise_if_larger(regime: Regime, needs_of: Callable[[Regime], list[_Need]]) -> None:
+    available, needs = psutil.virtual_memory().available, needs_of(regime)
     total = sum(need.bytes for need in needs)
     if total > available:
         largest = max(needs, key=lambda need: need.bytes)
+
+        def fits(other: Regime) -> bool:
+            return sum(need.bytes for need in needs_of(other)) <= available
+
         raise PolysemeError(
             f"this regime needs about {_readable(total)} of memory, most of it ({_readable(largest.bytes)}) "
-            f"for {largest.what}, and {_readable(available)} are available; type {_advice(regime, largest)}"
+            f"for {largest.what}, and {_readable(available)} are available; type {_advice(regime, largest, fits)}"
         )
 
 
-def _advice(regime: Regime, need: _Need) -> str:
-    """The key that matters most: the largest factor of what is needed."""
+def _advice(regime: Regime, need: _Need, fits: Callable[[Regime], bool]) -> str:
+    """The key that matters most, the largest factor of what is needed, and how far it has to go for the run to fit."""
     sections = {key: (name, table[key]) for name, table in regime.model_dump().items() for key in table}
     sizes = {key: value for key, (_, value) in sections.items() if isinstance(value, int)}
     sizes["record_every"] = regime.training.record_count()
     key = max((key for key in need.keys if key in sizes), key=lambda key: sizes[key])
     section, value = sections[key]
-    change = "larger" if key == "record_every" else "smaller"
-    return f"a {change} value of {key} in [{section}], which has {key} = {value}"
+    grows = key == "record_every"
+    change = f"a {'larger' if grows else 'smaller'} value of {key} in [{section}], which has {key} = {value}"
+    if (limit := _limit(regime, section, key, fits)) is None:
+        return change
+    return f"{key} = {limit} or {'more' if grows else 'less'} in [{section}], which has {key} = {value}"
 
 
-def _needs(regime: Regime) -> list[_Need]:
+def _limit(regime: Regime, section: str, key: str, fits: Callable[[Regime], bool]) -> int | None:
+    """The value of one key next to its own with which the run fits, by bisection; None if no possible one is enough."""
+
+    def possible(value: int) -> bool:
+        try:
+            return fits(regime.replace(**{section: {key: value}}))
+        except PolysemeError:
+            return False
+
+    value = getattr(getattr(regime, section), key)
+    if key == "record_every":
+        good, bad = regime.training.steps, value if isinstance(value, int) else 1
+    else:
+        least = 2 * regime.concepts.K1 + (regime.concepts.K2 if key == "d_x" else 0) if key in ("d_x", "d_y") else 1
+        good, bad = least, value
+    if not possible(good):
+        return None
+    while abs(good - bad) > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if possible(middle) else (good, middle)
+    return good
+
+
+def _needs(regime: Regime, together: int | None = None) -> list[_Need]:
     concepts, training, ensemble = regime.concepts, regime.training, regime.ensemble
-    members = members_at_once(regime)
+    members = min(together or MEMBERS_PER_CHUNK, ensemble.seeds)
     population = training.batch == "population"
     batch = enumerated_prompts(regime) if population else int(training.batch)
     per_prompt = sum(_prompt_floats(regime)) + 2 * concepts.d_x + 2 * regime.model.m

@@ -15,7 +15,7 @@ from sim.plan import MEMBERS_PER_CHUNK, check_fits, member_chunks
 from sim.prompts import Dictionaries, Prompts
 from theory.setting import PolysemeError, Regime, Training
 
-__all__ = ["Run", "chunks", "joined", "simulate", "step_size"]
+__all__ = ["Run", "chunks", "joined", "recorded", "simulate", "step_size"]
 
 # Seldom enough that drawing a progress bar never shows in the time of a run.
 STEPS_BETWEEN_PROGRESS = 64
@@ -85,6 +85,11 @@ def joined(
     return {"step": np.array(regime.training.record_steps())} | result
 
 
+def recorded(kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The trajectory so far, with an ensemble axis, of what `Run.keep` gave."""
+    return {name[len(_RECORD) :]: array for name, array in kept.items() if name.startswith(_RECORD)}
+
+
 def _divergence(training: Training, step: int) -> str:
     change = "larger value of gamma" if training.schedule == "inverse" else "smaller value of eta"
     key = "gamma" if training.schedule == "inverse" else "eta"
@@ -126,9 +131,9 @@ class Run:
             self._record(self._stepper.measure(0))
         else:
             self._since, self._last = torch.from_numpy(kept["since"]).to(device), int(kept["last"])
-            recorded = {name[len(_RECORD) :]: array for name, array in kept.items() if name.startswith(_RECORD)}
-            count = len(next(iter(recorded.values())).swapaxes(0, 1))
-            self._records = [{name: array[:, j] for name, array in recorded.items()} for j in range(count)]
+            of_run = recorded(kept)
+            count = next(iter(of_run.values())).shape[1]
+            self._records = [{name: array[:, j] for name, array in of_run.items()} for j in range(count)]
 
     def steps(self) -> Iterator[int]:
         """Train to the end; yields after every update how many have been done. Between two it is safe to stop."""

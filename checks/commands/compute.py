@@ -126,20 +126,43 @@ def integrate(
         save_npz(out, for_members(trajectory, regime.ensemble.seeds))
 
 
-def simulate(regime_file: RegimeFile, out: OutFile, initial: InitialFile = None) -> None:
+def simulate(
+    regime_file: RegimeFile,
+    out: OutFile,
+    initial: InitialFile = None,
+    save_every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Keep the run so often, so that it can be taken up again.")
+    ] = 15.0,
+    processes: Annotated[
+        int | None, typer.Option(help="Side by side, one thread each; if absent, one for each core if the run is long.")
+    ] = None,
+) -> None:
     """Train the full transformer, a whole ensemble at once.
+
+    The run is kept in a folder beside the trajectory (simulation.run for simulation.npz). After Ctrl-C or a crash, type the
+    same command again: it goes on from there, to the same numbers. A run that is finished is not repeated.
 
     Example: polyseme simulate regimes/default.toml --out simulation.npz
     """
     with plain_errors():
         regime = load_regime(regime_file)
         from checks.files import require_writable, save_npz
-        from sim.train import simulate as run
+        from checks.run_folder import Interrupted, train
 
+        if not save_every >= 0:
+            raise PolysemeError(f"got --save-every {save_every}, expected a number of seconds; type --save-every 15")
+        if processes is not None and processes < 1:
+            raise PolysemeError(
+                f"got --processes {processes}, expected a whole number of at least 1; type --processes 1"
+            )
         require_writable(out)
-        state = _start(regime, initial)
-        with progress_bar("train the full model") as progress:
-            trajectory = run(regime, state, progress=progress)
+        state, folder = _start(regime, initial), out.with_suffix(".run")
+        try:
+            with progress_bar("train the full model") as progress:
+                trajectory = train(regime, state, folder, processes=processes, save_every=save_every, progress=progress)
+        except Interrupted:
+            typer.echo(f"polyseme: interrupted; the run is kept in {folder}: type the same command to go on", err=True)
+            raise typer.Exit(130) from None
         save_npz(out, trajectory)
 
 
