@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: verify test setup clean readme mutants
+.PHONY: verify test setup clean readme mutants bench
 
 verify: setup
 	$(BIN)/polyseme verify regimes/default.toml --out out/default
@@ -30,6 +30,11 @@ mutants: setup
 	rm -rf out/mutants && git clone --quiet . out/mutants && cp tests/mutmut.cfg out/mutants/setup.cfg
 	cd out/mutants && SYMPY_GROUND_TYPES=python OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children 2
 	cd out/mutants && ../../$(BIN)/mutmut results
+
+# The simulator against a loop of modules, torch.func and JAX; benchmarks/RESULTS.md keeps what it printed.
+bench: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks.simulator
 
 setup: $(READY)
 

@@ -186,7 +186,7 @@ def main(
 
     Example: python -m benchmarks.simulator --seconds 0.3 --no-grow
     """
-    processes, console = os.cpu_count() or 1, Console()
+    processes, console = os.cpu_count() or 1, Console(width=110)
     measured = ceilings()
     console.print("One core: " + ", ".join(f"{name} {value:,.0f}" for name, value in measured.items()))
     for dtype in ("float32", "float64"):

@@ -229,6 +229,20 @@ class Laboratory:
         """The full model trained as a regime says from a given start, with its final weights."""
         return self._simulate(regime, dict(initial), final=True)
 
+    def gradients_of_both_engines(self, regime: Regime, state: Arrays) -> tuple[Arrays, Arrays]:
+        """Gradients on the same prompts: by the fast step, and by autograd of the model written out."""
+        from sim.laws import gradients_of_both_engines
+
+        return gradients_of_both_engines(regime, state)
+
+    def order_parameters(
+        self, regime: Regime, state: Arrays, sampling: Literal["literal", "reduced", "unprojected"]
+    ) -> Arrays:
+        """Numbers that describe a short run, one of each for every member, with prompts from a sampler."""
+        from sim.laws import order_parameters
+
+        return order_parameters(regime, state, sampling=sampling)
+
     def prompt_counts(self, count: int) -> np.ndarray:
         """How many of `count` pure prompts drawn from the law fall on (k, e, n+): (K1, 2, L + 1), e = +1 first.
 

@@ -17,7 +17,7 @@ from sim.philox import Address, key_of
 from sim.plan import steps_at_once, takes_long
 from sim.prompts import Dictionaries, Prompts, batches
 from sim.samplers import SAMPLERS
-from sim.step import gradient, update
+from sim.step import Gradient, gradient, update
 from sim.streams import Purpose
 from theory.setting import PolysemeError, Regime, Training
 
@@ -101,7 +101,7 @@ class AutogradStepper:
     def measure(self, t: int) -> Tensor:
         """As in `Stepper`."""
         with torch.no_grad():
-            return stacked(outcome(self.weights, self._of(t), self._functions))
+            return stacked(outcome(self.weights, self.prompts_of(t), self._functions))
 
     def step(self, t: int) -> Tensor:
         """As in `Stepper`; in place.
@@ -109,7 +109,7 @@ class AutogradStepper:
         No weight of one member enters the loss of another, so the gradient of the sum of the losses
         holds the gradient of each.
         """
-        before = outcome(self.weights, self._of(t), self._functions)
+        before = outcome(self.weights, self.prompts_of(t), self._functions)
         gradients = torch.autograd.grad(before.loss.sum(), self.weights.trained)
         eta = step_size(self._training, t)
         with torch.no_grad():
@@ -117,7 +117,7 @@ class AutogradStepper:
                 weight.mul_(1 - eta * self._training.lam).sub_(of_weight, alpha=eta)
         return stacked(before)
 
-    def _of(self, t: int) -> Prompts:
+    def prompts_of(self, t: int) -> Prompts:
         """The prompts of step t, which is the last one asked for or the next."""
         if self.prompts is None or t != self._at:
             self.prompts, self._at = next(self._prompts), t
@@ -139,12 +139,12 @@ class FastStepper:
     ) -> None:
         """Nothing is compiled before the first step. `pool`: take the prompts of this step at every one, to time what is left."""
         self.weights, self._training, self._functions = weights, regime.training, Functions.of(regime)
-        self._sampler = SAMPLERS[regime.ensemble.sampler](regime, dictionaries, batch=int(regime.training.batch))
+        self.sampler = SAMPLERS[regime.ensemble.sampler](regime, dictionaries, batch=int(regime.training.batch))
         self._key, self._device = key_of(regime.ensemble.seed), dictionaries.words.device
         self._members = torch.tensor(members, device=self._device)
         self._take, self._pool = self._update, None
         if pool is not None:
-            self._pool = self._sampler(self._address(self._number(pool)))
+            self._pool = self.sampler(self._address(self._number(pool)))
         if compiled:
             # What was compiled for another run is of no use to this one, and counts against a limit.
             torch.compiler.reset()
@@ -157,9 +157,7 @@ class FastStepper:
 
     def measure(self, t: int) -> Tensor:
         """As in `Stepper`."""
-        with torch.no_grad():
-            batch = self._sampler(self._address(self._number(t)))
-            return gradient(self.weights.trained, self.weights.r, batch, self._functions).outcome
+        return self.gradient(t).outcome
 
     def step(self, t: int) -> Tensor:
         """As in `Stepper`."""
@@ -167,6 +165,12 @@ class FastStepper:
             moved, before = self._take(*self.weights.trained, self._number(t))
             self.weights = Weights(W_Q=moved[0], W_K=moved[1], W_O=moved[2], r=self.weights.r)
         return before
+
+    def gradient(self, t: int) -> Gradient:
+        """The gradient on the prompts of step t at the weights as they are."""
+        with torch.no_grad():
+            batch = self.sampler(self._address(self._number(t)))
+            return gradient(self.weights.trained, self.weights.r, batch, self._functions)
 
     def _number(self, t: int) -> Tensor:
         return torch.full((1,), t, dtype=torch.int64, device=self._device)
@@ -180,7 +184,7 @@ class FastStepper:
         constant = torch.full((1,), training.eta, dtype=torch.float64, device=t.device)
         rate = constant if training.schedule == "constant" else 2 / (training.lam * (training.gamma + t.double()))
         keep = 1 - rate * training.lam
-        batch, dtype = self._pool or self._sampler(self._address(t)), W_Q.dtype
+        batch, dtype = self._pool or self.sampler(self._address(t)), W_Q.dtype
         return update((W_Q, W_K, W_O), self.weights.r, batch, self._functions, keep=keep.to(dtype), rate=rate.to(dtype))
 
 

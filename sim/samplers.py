@@ -46,9 +46,9 @@ class ReducedSampler:
     first. Of noise, 2 L + 2 d_x + d_y normals a prompt are drawn for (L + 1) d_x + L d_y (`sim.words`).
     """
 
-    def __init__(self, regime: Regime, dictionaries: Dictionaries, *, batch: int) -> None:
-        """`batch` prompts a step for each member."""
-        self.regime, self.dictionaries, self.size = regime, dictionaries, batch
+    def __init__(self, regime: Regime, dictionaries: Dictionaries, *, batch: int, projected: bool = True) -> None:
+        """`batch` prompts a step for each member; `projected` as in `ReducedWordNoise`."""
+        self.regime, self.dictionaries, self.size, self._projected = regime, dictionaries, batch, projected
         self.law = PromptLaw(regime, batch=batch, device=dictionaries.words.device)
         self._counts = tuple(_count_table(regime, e).to(self.law.device) for e in (1, -1))
 
@@ -83,6 +83,7 @@ class ReducedSampler:
             query=prompt.sigma_x * self._normal(at, Variable.QUERY_NOISE, d_x),
             along=self._normal(at, Variable.LOGIT_NOISE, prompt.L),
             across=self._normal(at, Variable.WORD_SUM_NOISE, d_x),
+            projected=self._projected,
         )
 
     def _label_noise(self, at: Address) -> LabelNoise | None:

@@ -186,6 +186,7 @@ class ReducedWordNoise:
     query: Float[Tensor, "E B d_x"]
     along: Float[Tensor, "E B L"]
     across: Float[Tensor, "E B d_x"]
+    projected: bool = True
 
     def logits(self, u: Tensor) -> Tensor:
         """As in `WordNoise`."""
@@ -194,7 +195,7 @@ class ReducedWordNoise:
     def pull(self, ds: Tensor, u: Tensor) -> Tensor:
         """As in `WordNoise`."""
         unit = u * _inverse(_norm(u))
-        across = self.across - unit * _dot(unit, self.across)
+        across = self.across - unit * _dot(unit, self.across) if self.projected else self.across
         return self.sigma * (unit * _dot(ds, self.along) + _norm(ds) * across)
 
 

@@ -90,6 +90,8 @@ FIXED = {claim.id for claim in algebra.CLAIMS + softmax.CLAIMS} - {
     "gradient/other_concepts_follow_the_law",
     "gradient/level_b_drift_matches_autograd_in_random_regimes",
     "closure/population_descent_equals_level_b_in_random_regimes",
+    "gradient/fast_step_equals_autograd",
+    "gradient/reduced_noise_has_the_law_of_literal_noise",
 }
 DICTIONARY = "algebra/drawn_dictionary_has_the_stated_overlaps"
 DRIFT = "gradient/level_b_drift_matches_population_autograd"

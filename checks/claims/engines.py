@@ -1,0 +1,143 @@
+"""Claims about the simulation's own shortcuts: the fast step, and the sampler with reduced noise (THEORY.md section 1)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from checks.claim import Claim, Plan, WrongTwin
+from checks.evidence import Compared, Estimated, Evidence
+from checks.laboratory import Arrays, Laboratory
+from checks.ledger import ROUND_OFF, STATISTICS
+from checks.random_regimes import with_noise
+from checks.rules.equivalence import Equivalence
+from checks.rules.exact import RoundOff
+from theory.setting import Regime
+
+REGIMES, MEMBERS, SEED = 12, 3, 40
+LOSSES, ACTIVATIONS = ("logistic", "squared", "exponential"), ("relu", "leaky_relu", "identity")
+
+
+def _both_engines(laboratory: Laboratory, stated: Callable[[Arrays], Arrays]) -> Evidence:
+    rng, rows, grid = np.random.default_rng(SEED), [], []
+    for number in range(REGIMES):
+        functions = {"loss": LOSSES[number % 3], "activation": ACTIVATIONS[number // 3 % 3]}
+        regime = with_noise(rng).replace(
+            training={"batch": int(rng.integers(2, 17)), "loss": functions["loss"]},
+            model={"activation": functions["activation"]},
+            ensemble={"seeds": MEMBERS},
+        )
+        state = laboratory.draw(regime)
+        # Weights of size 1 / sqrt(d), so that a logit and an output are of order one whatever the sizes.
+        state |= {
+            name: rng.normal(size=state[name].shape) / np.sqrt(state[name].shape[-1]) for name in ("W_Q", "W_K", "W_O")
+        }
+        fast, plain = laboratory.gradients_of_both_engines(regime, state)
+        fast = stated(fast)
+        concepts, L, m, batch = regime.concepts, regime.prompt.L, regime.model.m, int(regime.training.batch)
+        size = f"d_x={concepts.d_x} d_y={concepts.d_y} L={L} m={m} batch={batch} {regime.prompt.law} " + " ".join(
+            functions.values()
+        )
+        grid.append(size)
+        # Two products with W_Q and W_K make a logit, of order sqrt(d_x) at most; the rest are sums of these lengths.
+        roundings = 8.0 * (concepts.d_x * np.sqrt(concepts.d_x) + concepts.d_y + L + m + batch)
+        rows += [
+            Compared(
+                name=f"d/d {name} at {size}",
+                difference=float(np.abs(fast[name] - plain[name]).max()),
+                scale=float(np.abs(plain[name]).max()) or 1.0,
+                roundings=float(roundings),
+            )
+            for name in plain
+        ]
+    return Evidence(rows=tuple(rows), facts={"regimes": grid})
+
+
+FAST_STEP = Claim(
+    id="gradient/fast_step_equals_autograd",
+    statement="On the same noisy prompts, with other concepts and irrelevant features, the fast step of the simulation has the gradient "
+    "that autograd finds for the model written out, for every loss and activation, at random sizes and weights.",
+    formula=r"\nabla_{W_Q} = \sum W_K z\, x_{\mathrm{query}}^\top,\quad \nabla_{W_K} = \sum W_Q x_{\mathrm{query}}\, z^\top,"
+    r"\quad z = \sum_l s'_l x_l",
+    section="1",
+    scope="any regime",
+    asserts=lambda: lambda gradient: gradient,
+    measure=_both_engines,
+    rule=RoundOff(reason="8 (d_x^1.5 + d_y + L + m + batch) unit round-offs: the lengths of the nested sums"),
+    wrong_twin=WrongTwin(
+        name="keys and queries exchanged",
+        statement="the gradients in W_Q and W_K exchanged",
+        asserts=lambda: lambda gradient: gradient | {"W_Q": gradient["W_K"], "W_K": gradient["W_Q"]},
+    ),
+    rests_on=(ROUND_OFF,),
+)
+
+SHORT_RUNS = Regime().replace(
+    # Noise as large as what it is added to, few dimensions and a large step: what a wrong sampler does, shows.
+    concepts={"K1": 2, "K2": 1, "d_x": 5, "d_y": 5},
+    prompt={"L": 4, "sigma_x": 0.5, "sigma_y": 0.5, "p_extra": 0.2, "p_plus": 0.4},
+    model={"m": 8},
+    training={"steps": 10, "batch": 3, "schedule": "constant", "eta": 0.3, "lam": 1e-2},
+    ensemble={"seed": 5},
+)
+PARAMETERS = 16
+LAW_RULE = Equivalence(
+    margin=0.2,
+    reason="a fifth of a standard deviation of each order parameter, in its mean and in its mean absolute deviation: a dropped "
+    "projection moves some deviation by half or more",
+)
+
+
+def _law_plan(laboratory: Laboratory) -> Plan:
+    """Members of each ensemble: a difference of two means of standardised numbers has the spread sqrt(2)."""
+    return LAW_RULE.design(spread=1.1 * float(np.sqrt(2)), rows=2 * PARAMETERS, level=laboratory.level)
+
+
+def _two_samplers(laboratory: Laboratory, sampling: Literal["reduced", "unprojected"]) -> Evidence:
+    members = _law_plan(laboratory).samples
+    regime = SHORT_RUNS.replace(ensemble={"seeds": members})
+    rng, state = np.random.default_rng(SEED), laboratory.draw(SHORT_RUNS)
+    state |= {name: rng.normal(size=state[name].shape) for name in ("W_Q", "W_K", "W_O")}
+    literal = laboratory.remembered(
+        "order parameters of the literal sampler", lambda: laboratory.order_parameters(regime, state, "literal")
+    )
+    other, rows = laboratory.order_parameters(regime, state, sampling), []
+    for name, one in literal.items():
+        # Both ensembles in the units of one of them.
+        center, size = float(np.median(one)), float(one.std(ddof=1))
+        for what, values in (
+            ("mean", [(x - center) / size for x in (one, other[name])]),
+            ("mean deviation", [np.abs(x - center) / size for x in (one, other[name])]),
+        ):
+            error = np.sqrt(sum(x.var(ddof=1) for x in values) / members)
+            difference = float(values[1].mean() - values[0].mean())
+            rows.append(
+                Estimated(
+                    name=f"{what}, {name}", estimate=difference, standard_error=float(error), samples=members, scale=1.0
+                )
+            )
+    return Evidence(rows=tuple(rows), facts={"members of each": members, "seed": SHORT_RUNS.ensemble.seed})
+
+
+SAMPLERS_AGREE = Claim(
+    id="gradient/reduced_noise_has_the_law_of_literal_noise",
+    statement="Short runs with the reduced sampler and runs with the literal one, from one start, agree in the law of sixteen order "
+    "parameters: of the first gradient, and of the weights, loss and attention at the end.",
+    formula=r"\sum_l s'_l \xi_l \mid (\xi_l \cdot u)_l \sim \frac{u}{|u|^2} \sum_l s'_l\, \xi_l \cdot u + |s'|\, "
+    r"\mathcal N\bigl(0, I - \tfrac{u u^\top}{|u|^2}\bigr)",
+    section="1",
+    scope="any regime",
+    asserts=lambda: "reduced",
+    measure=_two_samplers,
+    rule=LAW_RULE,
+    plan=_law_plan,
+    wrong_twin=WrongTwin(
+        name="a projection left out",
+        statement="the normal of the word noise is not projected across u",
+        asserts=lambda: "unprojected",
+    ),
+    uses=("gradient/fast_step_equals_autograd",),
+    rests_on=(STATISTICS,),
+)
+
+CLAIMS = (FAST_STEP, SAMPLERS_AGREE)
