@@ -142,8 +142,8 @@ ROWS: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
 )
 
 
-def comparison(dtype: str, processes: int, seconds: float) -> Table:
-    """All contenders in one precision."""
+def comparison(dtype: str, processes: int, seconds: float, gemm: float) -> Table:
+    """All contenders in one precision; `gemm`: GF/s of all cores, of which products with weights are to reach a share."""
     table = Table(
         "prompts", "what", "ms a step", "model-steps/s", "to the loop", "to JAX", title=f"{dtype}, 64 members"
     )
@@ -157,7 +157,8 @@ def comparison(dtype: str, processes: int, seconds: float) -> Table:
             f"{found[base, fresh] / time_of:.1f}" if (base, fresh) in found else ""
             for base in (SLOWEST, "JAX vmap + scan")
         ]
-        table.add_row(prompts, name, f"{time_of:.2f}", f"{64e3 / time_of:,.0f}", *ratios)
+        share = 64e3 / time_of * flops(regime) / (gemm * 1e9)
+        table.add_row(prompts, name, f"{time_of:.2f}", f"{64e3 / time_of:,.0f}", *ratios, f"{share:.0%}")
     return table
 
 
@@ -189,11 +190,11 @@ def main(
     processes, console = os.cpu_count() or 1, Console(width=110)
     measured = ceilings()
     console.print("One core: " + ", ".join(f"{name} {value:,.0f}" for name, value in measured.items()))
-    for dtype in ("float32", "float64"):
-        console.print(comparison(dtype, processes, seconds))
+    for dtype, gemm in (("float32", "sgemm, GF/s"), ("float64", "dgemm, GF/s")):
+        console.print(comparison(dtype, processes, seconds, processes * measured[gemm]))
     console.print(
-        f"A member's step without noise: {flops(UNIT) / 1e6:.2f} MFLOP, so at most "
-        f"{processes * measured['sgemm, GF/s'] * 1e9 / flops(UNIT):,.0f} model-steps/s at the speed of sgemm on {processes} cores."
+        f"of gemm: the {flops(UNIT) / 1e6:.2f} MFLOP of a member's products with its weights, as a share of what {processes} cores do "
+        "in large matrix products."
     )
     if grow:
         console.print(growth(processes, seconds))

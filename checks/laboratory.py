@@ -67,8 +67,9 @@ class Laboratory:
 
     @cached_property
     def one(self) -> Regime:
-        """The regime with a single member, in float64 on the CPU: where claims about single runs are judged."""
-        return self.regime.replace(ensemble={"seeds": 1, "dtype": "float64", "device": "cpu"})
+        """The regime with a single member, in float64 on the CPU, by autograd: where claims about single runs are judged."""
+        plain = {"seeds": 1, "dtype": "float64", "device": "cpu", "engine": "autograd", "sampler": "literal"}
+        return self.regime.replace(ensemble=plain)
 
     @cached_property
     def member(self) -> int:

@@ -98,11 +98,14 @@ def train(
     `save_every` seconds each is kept. PolysemeError if the folder holds another run, is at work, or cannot be written;
     Interrupted after Ctrl-C, once everything is kept.
     """
+    from sim.device import is_on_gpu
     from sim.plan import check_fits, member_chunks, members_in_process, takes_long
     from sim.train import chunks, joined
 
-    cores = processes or ((os.cpu_count() or 1) if takes_long(regime) and regime.ensemble.device != "cuda" else 1)
-    plan = _opened(folder, Plan(regime=regime, start=start, together=members_in_process(regime, processes=cores)))
+    on_gpu = is_on_gpu(regime)
+    cores = processes or ((os.cpu_count() or 1) if takes_long(regime) and not on_gpu else 1)
+    together = members_in_process(regime, processes=cores, on_gpu=on_gpu)
+    plan = _opened(folder, Plan(regime=regime, start=start, together=together))
     workers = min(cores, len(member_chunks(regime, at_most=plan.together)))
     check_fits(regime, together=workers * plan.together)
     with _locked(folder / ".lock", timeout=0.0):

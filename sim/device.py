@@ -22,6 +22,11 @@ def resolve(regime: Regime) -> tuple[torch.device, torch.dtype]:
     return torch.device(wanted), dtype
 
 
+def is_on_gpu(regime: Regime) -> bool:
+    """Whether a run of this regime happens on a GPU; PolysemeError as `resolve`."""
+    return resolve(regime)[0].type == "cuda"
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep what a step frees for the next one, where it can be told so.
 

@@ -17,9 +17,11 @@ EVALUATION_PROMPTS = 1024
 # second a step on one core and 3 GiB of memory, and their number grows like the L-th power of the kinds of words.
 MOST_ENUMERATED_PROMPTS = 500_000
 
-# Members are independent, so they may run one chunk after the other; beyond about 256 the tensors of a step
-# leave the cache and the throughput falls again.
-MEMBERS_PER_CHUNK = 256
+# Members are independent, so they may run one chunk after the other; beyond about 128 the tensors of a step
+# leave the cache and the throughput falls again (benchmarks/RESULTS.md).
+MEMBERS_PER_CHUNK = 128
+# On a GPU launching kernels is what costs, until there are some thousand members (not measured here).
+MEMBERS_PER_LAUNCH = 4096
 
 # Prompts are drawn for many steps at once, because one draw costs as much as some ten thousand numbers; a block of
 # more than the cache holds is slower again.
@@ -66,9 +68,9 @@ def member_chunks(regime: Regime, *, at_most: int = MEMBERS_PER_CHUNK) -> tuple[
     return tuple(range(first, last) for first, last in pairwise(edges))
 
 
-def members_in_process(regime: Regime, *, processes: int) -> int:
-    """How many members a process trains together, if there are so many: an even share, as far as the cache goes."""
-    return min(MEMBERS_PER_CHUNK, -(-regime.ensemble.seeds // processes))
+def members_in_process(regime: Regime, *, processes: int, on_gpu: bool = False) -> int:
+    """How many members a process trains together: an even share, as far as the cache goes, or enough to fill a GPU."""
+    return min(MEMBERS_PER_LAUNCH if on_gpu else MEMBERS_PER_CHUNK, -(-regime.ensemble.seeds // processes))
 
 
 def steps_at_once(regime: Regime, *, members: int, batch: int) -> int:

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from sim import observe
-from sim.device import resolve
+from sim.device import is_on_gpu, resolve
 from sim.engine import AutogradStepper, choose, step_size, stepper
 from sim.evaluate import OUTCOMES, Evaluation
 from sim.initial import WEIGHTS, check_initial
 from sim.model import Weights
-from sim.plan import MEMBERS_PER_CHUNK, check_fits, member_chunks
+from sim.plan import MEMBERS_PER_CHUNK, MEMBERS_PER_LAUNCH, check_fits, member_chunks
 from sim.prompts import Dictionaries, Prompts
 from theory.setting import PolysemeError, Regime, Training
 
@@ -51,7 +51,8 @@ def simulate(
     check_fits(regime, keep_counts=keep_counts)
     if keep_counts:
         _check_countable(regime)
-    parts, results = chunks(regime, initial, at_most=MEMBERS_PER_CHUNK), []
+    together = MEMBERS_PER_LAUNCH if is_on_gpu(regime) else MEMBERS_PER_CHUNK
+    parts, results = chunks(regime, initial, at_most=together), []
     for number, (members, state) in enumerate(parts):
         shifted = range(first_member + members.start, first_member + members.stop)
         run = Run(regime, state, members=shifted, keep_counts=keep_counts)
