@@ -12,10 +12,12 @@ conditioning    what round-off is relative to
 pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record
 own_claims  claims from users' files
+random_regimes  regimes for claims about any regime
 strategies, falsify   random regimes, and the search for a counterexample
 audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
 plots, margins, graph, style, report, files   what is written
+run_folder  runs that survive: plans, checkpoints, processes
 initial_state   reading and checking initial states
 cli, commands/   the command line
 terminal    errors as sentences, and progress bars

@@ -85,6 +85,11 @@ def load_npz(
     return chosen
 
 
+def load_all(path: Path, what: str) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Every array of an npz file; PolysemeError if it is damaged or holds anything but arrays. Nothing is ever unpickled."""
+    return _read_archive(path, f"expected {what}")
+
+
 def _read_archive(path: Path, expected: str) -> dict[str, np.ndarray]:
     """Every array of the archive; an object array or a foreign member is an error that names it."""
     member = ""

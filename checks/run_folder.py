@@ -8,26 +8,30 @@ finished is never run again.
 import hashlib
 import json
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from checks.files import as_json, load_npz, save_npz, write_atomic
+from checks.files import as_json, load_all, save_npz, write_atomic
 from theory.setting import PolysemeError, Regime, parse_regime
 
 Arrays = dict[str, np.ndarray]
 PLAN = "plan.json"
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
+# How long an orphan may take to end its step, which may have to be compiled first.
+SECONDS_FOR_AN_ORPHAN = 120.0
 # Changes with whatever makes an old checkpoint mean something else.
 FORMAT = 1
 
@@ -51,35 +55,41 @@ class Flag(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run folder is a run of. Two plans with one digest have the same trajectory."""
+    """What a run folder is a run of. On one machine, two plans with one digest have the same trajectory."""
 
     regime: Regime
     start: Arrays
     together: int
     """How many members are trained together: batched products round by it."""
+    means: Mapping[str, str]
+    """Engine, device and version of torch, by which a run rounds too."""
 
     def as_json(self) -> str:
-        """The canonical plan, with its digest and, for the record, versions and the device."""
-        from sim.probe import versions
-
-        return as_json(self._canonical() | {"digest": self.digest, "versions": versions()})
+        """The canonical plan and its digest."""
+        return as_json(self._canonical() | {"digest": self.digest})
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything that the trajectory depends on."""
         return hashlib.sha256(json.dumps(self._canonical(), sort_keys=True).encode()).hexdigest()
 
-    def _canonical(self) -> dict[str, Any]:
+    @property
+    def of_start(self) -> str:
+        """SHA-256 of the initial state."""
         arrays = hashlib.sha256()
         for name in sorted(self.start):
             array = np.ascontiguousarray(self.start[name])
             arrays.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+        return arrays.hexdigest()
+
+    def _canonical(self) -> dict[str, Any]:
         regime = self.regime.model_dump(mode="json")
         return {
             "format": FORMAT,
             "regime": regime,
-            "initial state": arrays.hexdigest(),
+            "initial state": self.of_start,
             "members together": self.together,
+            "means": dict(self.means),
         }
 
 
@@ -99,19 +109,22 @@ def train(
     Interrupted after Ctrl-C, once everything is kept.
     """
     from sim.device import is_on_gpu
-    from sim.plan import check_fits, member_chunks, members_in_process, takes_long
-    from sim.train import chunks, joined
+    from sim.engine import means_of
+    from sim.plan import check_fits, members_in_process, takes_long
+    from sim.train import chunks, joined, recorded
 
-    on_gpu = is_on_gpu(regime)
-    cores = processes or ((os.cpu_count() or 1) if takes_long(regime) and not on_gpu else 1)
+    on_gpu, means = is_on_gpu(regime), means_of(regime)
+    cores = processes or (_cores() if takes_long(regime) and not on_gpu else 1)
     together = members_in_process(regime, processes=cores, on_gpu=on_gpu)
-    plan = _opened(folder, Plan(regime=regime, start=start, together=together))
-    workers = min(cores, len(member_chunks(regime, at_most=plan.together)))
-    check_fits(regime, together=workers * plan.together)
-    with _locked(folder / ".lock", timeout=0.0):
+    check_fits(regime, together=min(cores * together, regime.ensemble.seeds))
+    parts = chunks(regime, start, at_most=together)  # before anything is written: a wrong state is refused here
+    _made(folder)
+    with _removed_if_empty(folder), _locked(folder / ".lock", timeout=0.0):
+        plan = _opened(folder, Plan(regime=regime, start=start, together=together, means=means))
+        if plan.together != together:
+            parts = chunks(regime, start, at_most=plan.together)
         for part in folder.glob(".*.part"):  # of a process that was killed while it wrote
             part.unlink(missing_ok=True)
-        parts = chunks(regime, start, at_most=plan.together)
         tasks = [
             Task(
                 regime=regime,
@@ -119,14 +132,21 @@ def train(
                 members=members,
                 path=folder / f"chunk-{number:04d}.npz",
                 save_every=save_every,
+                digest=plan.digest,
             )
             for number, (members, state) in enumerate(parts)
         ]
         report = _total(progress, len(tasks), regime.training.steps)
-        finished = (_in_processes if workers > 1 else _here)(tasks, report, workers)
-    if not finished:
-        raise Interrupted
-    return joined(regime, start, [_recorded(task.path) for task in tasks])
+        workers = min(cores, len(parts))
+        try:
+            finished = (_in_processes if workers > 1 else _here)(tasks, report, workers)
+        except PolysemeError:
+            if not any(folder.glob("chunk-*.npz")):
+                (folder / PLAN).unlink(missing_ok=True)  # nothing was reached that could be gone on from
+            raise
+        if not finished:
+            raise Interrupted
+        return joined(regime, start, [recorded(task.kept() or {}) for task in tasks])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,32 +158,84 @@ class Task:
     members: range
     path: Path
     save_every: float
+    digest: str
 
     def run(self, stop: Flag, report: Callable[[int], None]) -> bool:
         """Train to the end or until it is asked to stop, keeping what there is now and then; whether it reached the end."""
         from sim.train import Run
 
         steps = self.regime.training.steps
-        with _locked(Path(f"{self.path}.lock")):  # an orphan of a killed run may still be about, until its next step
-            run = Run(self.regime, self.state, members=self.members, kept=self._kept())
+        if stop.is_set():
+            return False
+        # An orphan of a killed run may still be about, until its next step is done.
+        with _locked(Path(f"{self.path}.lock"), timeout=SECONDS_FOR_AN_ORPHAN):
+            kept = self.kept()
+            if kept is not None and int(kept["done"]) == steps:
+                report(steps)
+                return True
+            run = Run(self.regime, self.state, members=self.members, kept=kept)
             report(run.done)
-            kept_at, saved = time.monotonic(), -1
+            kept_at = time.monotonic()
             for done in run.steps():
                 report(done)
                 stopping = stop.is_set()
                 if stopping or done == steps or time.monotonic() - kept_at >= self.save_every:
-                    save_npz(self.path, run.keep())
-                    kept_at, saved = time.monotonic(), done
+                    self._keep(run.keep())
+                    kept_at = time.monotonic()
                 if stopping:
                     break
-            if run.done == steps and saved < 0:  # nothing was left to do
-                save_npz(self.path, run.keep())
+            if steps == 0:
+                self._keep(run.keep())
         return run.done == steps
 
-    def _kept(self) -> Arrays | None:
+    def kept(self) -> Arrays | None:
+        """What the file holds, or nothing if there is none; PolysemeError if it is damaged or of another run."""
         if not self.path.exists():
             return None
-        return load_npz(self.path, _names(self.path), "a checkpoint of this run")
+        wrong = PolysemeError(
+            f"{self.path}: got a file that is damaged or no checkpoint of this run; delete it, and its members start again"
+        )
+        try:
+            arrays = load_all(self.path, "a checkpoint")
+        except PolysemeError:
+            raise wrong from None
+        same = all(name in arrays and np.array_equal(arrays[name], mark) for name, mark in self._marks().items())
+        if not same or not 0 <= int(arrays.get("done", np.array(-1))) <= self.regime.training.steps:
+            raise wrong
+        return arrays
+
+    def _keep(self, arrays: Arrays) -> None:
+        try:
+            save_npz(self.path, arrays | self._marks())
+        except PolysemeError as problem:
+            got = str(problem).partition("got ")[2].partition(",")[0]
+            raise PolysemeError(
+                f"{self.path}: got {got}, expected room for a checkpoint; the run is kept as it was: make room and type the same command"
+            ) from None
+
+    def _marks(self) -> Arrays:
+        """What tells this chunk of this run from every other."""
+        digest = np.frombuffer(bytes.fromhex(self.digest), dtype=np.uint8)
+        return {"plan": digest, "members": np.array([self.members.start, self.members.stop])}
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """A run that was refused before anything of it was kept leaves no folder."""
+    try:
+        yield
+    finally:
+        if all(path.suffix == ".lock" or path.name == ".lock" for path in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PolysemeError(
+            f"{folder}: got '{error.strerror or error}', expected a place for the folder of the run; type another --out"
+        ) from None
 
 
 def _opened(folder: Path, plan: Plan) -> Plan:
@@ -179,10 +251,10 @@ def _opened(folder: Path, plan: Plan) -> Plan:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         regime = parse_regime(found["regime"], source=str(path))
-        held = Plan(regime=regime, start=plan.start, together=int(found["members together"]))
-        same_format = found["format"] == FORMAT
-        digest = found["digest"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        means = {str(key): str(value) for key, value in found["means"].items()}
+        held = Plan(regime=regime, start=plan.start, together=int(found["members together"]), means=means)
+        same_format, digest, of_start = found["format"] == FORMAT, found["digest"], found["initial state"]
+    except (PolysemeError, OSError, ValueError, KeyError, TypeError, AttributeError):
         raise PolysemeError(
             f"{path}: got a file that is no plan of a run; type another --out, or delete {folder}"
         ) from None
@@ -194,6 +266,14 @@ def _opened(folder: Path, plan: Plan) -> Plan:
         raise PolysemeError(
             f"{folder}: holds a run with {_difference(held.regime, plan.regime)}; type another --out, or delete the folder"
         )
+    for key, value in plan.means.items():
+        if means.get(key) != value:
+            raise PolysemeError(
+                f"{folder}: holds a run with {key} {means.get(key)}, and here it is {value}, which rounds otherwise; type another --out, "
+                "or go on where it was begun"
+            )
+    if of_start == plan.of_start and held.digest != digest:
+        raise PolysemeError(f"{path}: got a plan that was altered; type another --out, or delete {folder}")
     if held.digest != digest:
         raise PolysemeError(
             f"{folder}: holds a run from another initial state; type another --out, or delete the folder"
@@ -254,82 +334,124 @@ def _here(tasks: list[Task], report: Callable[[list[int]], None], _workers: int)
 
 @contextmanager
 def _stopping(stop: Flag) -> Iterator[Flag]:
-    """Ctrl-C asks to stop between two steps instead of ending one in the middle; a second one ends it all the same."""
+    """Ctrl-C and SIGTERM ask to stop between two steps instead of ending one in the middle; a second one ends it all the same."""
 
     def ask(_signal: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        print("polyseme: stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-_shared: dict[str, Any] = {}
-_busy = threading.Lock()
+@dataclass(frozen=True)
+class SharedFlag:
+    """A flag between processes without a lock, which a process that is killed could leave taken."""
+
+    value: Any
+
+    def is_set(self) -> bool:
+        """As in `Flag`."""
+        return bool(self.value.value)
+
+    def set(self) -> None:
+        """As in `Flag`."""
+        self.value.value = 1
 
 
-def _begin_process(stop: Any, done: Any) -> None:
-    """In each process: one thread, Ctrl-C is for the first process to answer, and no life after that."""
+def _work(task: Task, number: int, stop: Any, done: Any, answer: Connection) -> None:
+    """One chunk in a process of its own: one thread, Ctrl-C is for the first process to answer, and it stops if that is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from sim.device import one_thread
 
     one_thread()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _shared.update(stop=stop, done=done)
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
-
-
-def _end_with_the_first() -> None:
-    """Once the first process is gone, keep what there is and end; a pool's process would wait for work for ever."""
+    flag = SharedFlag(stop)
     first = parent_process()
     assert first is not None
-    first.join()
-    _shared["stop"].set()
-    with _busy:
-        os._exit(1)
 
+    def stop_with_the_first() -> None:
+        first.join()
+        flag.set()
 
-def _run_in_process(number: int, task: Task) -> bool:
+    threading.Thread(target=stop_with_the_first, daemon=True).start()
+
     def report(steps: int) -> None:
-        _shared["done"][number] = steps
+        done[number] = steps
 
-    with _busy:
-        return task.run(_shared["stop"], report)
+    try:
+        outcome: bool | str = task.run(flag, report)
+    except PolysemeError as problem:
+        outcome = str(problem)
+    with suppress(OSError):  # nobody is left to be answered
+        answer.send(outcome)
 
 
 def _in_processes(tasks: list[Task], report: Callable[[list[int]], None], workers: int) -> bool:
     """Chunks side by side, each in a process with one thread: two threads in one would wait for each other."""
     context = get_context("spawn")
-    stop, done = context.Event(), context.Array("q", len(tasks), lock=False)
-    with (
-        _stopping(stop),
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_process, initargs=(stop, done)) as pool,
-    ):
-        futures: set[Future[bool]] = {pool.submit(_run_in_process, *numbered) for numbered in enumerate(tasks)}
-        left = futures
-        while left:
-            ended, left = wait(left, timeout=0.2)
-            report(list(done))
-            if any(future.exception() for future in ended):
-                stop.set()
-        ended_well = [future.result() for future in futures]  # the first error is raised, whatever the others did
-        return all(ended_well)
+    stop, done = context.RawValue("b", 0), context.RawArray("q", len(tasks))
+    waiting, running, outcomes = list(enumerate(tasks)), {}, []
+    with _stopping(SharedFlag(stop)) as flag:
+        try:
+            while running or (waiting and not flag.is_set()):
+                while waiting and len(running) < workers and not flag.is_set():
+                    number, task = waiting.pop(0)
+                    receive, send = context.Pipe(duplex=False)
+                    process = context.Process(target=_work, args=(task, number, stop, done, send))
+                    with _without_interrupts():
+                        process.start()
+                    send.close()
+                    running[number] = process, receive
+                wait([process.sentinel for process, _ in running.values()], timeout=0.2)
+                report(list(done))
+                for number, (process, receive) in list(running.items()):
+                    if not process.is_alive():
+                        outcomes.append(_answer(receive, tasks[number].path.parent))
+                        del running[number]
+                        if isinstance(outcomes[-1], str):
+                            flag.set()
+        finally:
+            for process, _ in running.values():  # only after a second Ctrl-C; checkpoints are whole whenever it comes
+                process.terminate()
+    if problems := [outcome for outcome in outcomes if isinstance(outcome, str)]:
+        raise PolysemeError(problems[0])
+    return not waiting and all(outcomes)
 
 
-def _names(path: Path) -> list[str]:
-    with suppress(OSError, ValueError), np.load(path, allow_pickle=False) as archive:
-        return list(archive.files)
-    return ["done"]
+def _answer(receive: Connection, folder: Path) -> bool | str:
+    """What a process that has ended said: whether it reached the end, or a sentence about what went wrong."""
+    with suppress(EOFError, OSError):
+        if receive.poll():
+            return receive.recv()
+    return (
+        f"a process of the run in {folder} ended by itself (was there enough memory?), expected an answer; the run is kept: type "
+        "the same command, with --processes 1 if it happens again"
+    )
 
 
-def _recorded(path: Path) -> Arrays:
-    """The trajectory of a finished chunk."""
-    from sim.train import recorded
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A process that starts inherits that SIGINT waits, until it says that it ignores it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # the first process would start it, which unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    return recorded(load_npz(path, _names(path), "a checkpoint of this run"))
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -38,7 +38,7 @@ _COPIES_OF_WEIGHTS = 8
 _DOUBLE = 8
 
 
-# Compiling a step takes five to twenty seconds; a run that is shorter than this without is not worth it.
+# Compiling a step takes five seconds to half a minute; a run that is shorter than this without is not worth it.
 WORTH_COMPILING = 30.0
 # What an eager step takes at least, and what its parts take on one core.
 _SECONDS_A_STEP, _SECONDS_A_PRODUCT, _SECONDS_A_NORMAL = 1.5e-3, 1e-10, 1.5e-8
@@ -47,7 +47,7 @@ _SECONDS_A_STEP, _SECONDS_A_PRODUCT, _SECONDS_A_NORMAL = 1.5e-3, 1e-10, 1.5e-8
 def takes_long(regime: Regime) -> bool:
     """Whether minibatch training by autograd would take longer than WORTH_COMPILING seconds on one core, by estimate.
 
-    The same answer on every machine: it decides how a run rounds.
+    The same answer on every machine that has a compiler: it decides how a run rounds.
     """
     if regime.training.batch == "population":
         return False
@@ -180,17 +180,25 @@ def _raise_if_larger(regime: Regime, needs_of: Callable[[Regime], list[_Need]]) 
 
 
 def _advice(regime: Regime, need: _Need, fits: Callable[[Regime], bool]) -> str:
-    """The key that matters most, the largest factor of what is needed, and how far it has to go for the run to fit."""
+    """The key whose value has to change least, in proportion, for the run to fit; the largest factor if none is enough."""
     sections = {key: (name, table[key]) for name, table in regime.model_dump().items() for key in table}
     sizes = {key: value for key, (_, value) in sections.items() if isinstance(value, int)}
     sizes["record_every"] = regime.training.record_count()
-    key = max((key for key in need.keys if key in sizes), key=lambda key: sizes[key])
+    keys = sorted((key for key in need.keys if key in sizes), key=lambda key: -sizes[key])
+    limits = {key: _limit(regime, sections[key][0], key, fits) for key in keys}
+    enough = {key: limit for key, limit in limits.items() if limit is not None}
+    if not enough:
+        section, value = sections[keys[0]]
+        direction = "larger" if keys[0] == "record_every" else "smaller"
+        return f"a {direction} value of {keys[0]} in [{section}], which has {keys[0]} = {value}, and of others: one is not enough"
+
+    def change(key: str) -> float:
+        value = sections[key][1] if isinstance(sections[key][1], int) else 1
+        return max(enough[key], value) / min(enough[key], value)
+
+    key = min(enough, key=change)
     section, value = sections[key]
-    grows = key == "record_every"
-    change = f"a {'larger' if grows else 'smaller'} value of {key} in [{section}], which has {key} = {value}"
-    if (limit := _limit(regime, section, key, fits)) is None:
-        return change
-    return f"{key} = {limit} or {'more' if grows else 'less'} in [{section}], which has {key} = {value}"
+    return f"{key} = {enough[key]} or {'more' if key == 'record_every' else 'less'} in [{section}], which has {key} = {value}"
 
 
 def _limit(regime: Regime, section: str, key: str, fits: Callable[[Regime], bool]) -> int | None:

@@ -48,10 +48,10 @@ def simulate(
     called now and then, in steps over all chunks of members. Raises PolysemeError if the run is
     impossible or does not fit into memory.
     """
-    check_fits(regime, keep_counts=keep_counts)
+    together = MEMBERS_PER_LAUNCH if is_on_gpu(regime) else MEMBERS_PER_CHUNK
+    check_fits(regime, keep_counts=keep_counts, together=together)
     if keep_counts:
         _check_countable(regime)
-    together = MEMBERS_PER_LAUNCH if is_on_gpu(regime) else MEMBERS_PER_CHUNK
     parts, results = chunks(regime, initial, at_most=together), []
     for number, (members, state) in enumerate(parts):
         shifted = range(first_member + members.start, first_member + members.stop)

@@ -204,12 +204,13 @@ class ReducedLabelNoise:
     """What a step sees of isotropic noise zeta_1..zeta_L: one vector and L scores.
 
     sum_l p_l zeta_l is N(0, |p|^2 I). Given it, the zeta_l are free across p alone, and dv depends on nothing else of them:
-    the zeta_l . dv are p_l / |p|^2 times that of the sum, and |dv| times a standard normal across p.
+    the zeta_l . dv are p_l / |p|^2 times that of the sum, and |dv| times a standard normal across p. `projected` as for words.
     """
 
     sigma: float
     together: Float[Tensor, "E B d_y"]
     apart: Float[Tensor, "E B L"]
+    projected: bool = True
 
     def pooled(self, p: Tensor) -> Tensor:
         """As in `LabelNoise`."""
@@ -218,7 +219,7 @@ class ReducedLabelNoise:
     def scores(self, dv: Tensor, p: Tensor) -> Tensor:
         """As in `LabelNoise`."""
         unit = p / _norm(p)  # a softmax is never zero
-        apart = self.apart - unit * _dot(unit, self.apart)
+        apart = self.apart - unit * _dot(unit, self.apart) if self.projected else self.apart
         return self.sigma * (unit * _dot(self.together, dv) + _norm(dv) * apart)
 
 

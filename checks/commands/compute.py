@@ -134,7 +134,10 @@ def simulate(
         float, typer.Option(metavar="SECONDS", help="Keep the run so often, so that it can be taken up again.")
     ] = 15.0,
     processes: Annotated[
-        int | None, typer.Option(help="Side by side, one thread each; if absent, one for each core if the run is long.")
+        int | None,
+        typer.Option(
+            help="Side by side, with one thread each if there are several; if absent, one for each core if the run is long."
+        ),
     ] = None,
 ) -> None:
     """Train the full transformer, a whole ensemble at once.
@@ -156,7 +159,7 @@ def simulate(
                 f"got --processes {processes}, expected a whole number of at least 1; type --processes 1"
             )
         require_writable(out)
-        state, folder = _start(regime, initial), out.with_suffix(".run")
+        state, folder = _start(regime, initial), out.with_name(f"{out.name.removesuffix('.npz')}.run")
         try:
             with progress_bar("train the full model") as progress:
                 trajectory = train(regime, state, folder, processes=processes, save_every=save_every, progress=progress)

@@ -66,7 +66,7 @@ def test_it_is_the_run_of_simulate_and_a_finished_one_is_not_repeated(tmp_path, 
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert plan["regime"] == NOISY.model_dump(mode="json")
     assert len(plan["digest"]) == 64
-    assert "torch" in plan["versions"]
+    assert plan["means"]["engine"] == "autograd"
 
 
 @pytest.mark.parametrize("changes", [{}, {"prompt": {"sigma_x": 0.0, "sigma_y": 0.0, "p_extra": 0.0}}])
@@ -119,8 +119,18 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(tmp_path, stat
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, state):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PolysemeError, match="while writing"):
+    with pytest.raises(PolysemeError, match="expected a place for the folder of the run"):
         train(NOISY, state, tmp_path / "file" / "run")
+
+
+def test_what_cannot_run_leaves_no_folder(tmp_path, state):
+    for regime, start in (
+        (NOISY.replace(ensemble={"seeds": 10**11}), state),
+        (NOISY, state | {"W_O": state["W_O"][:1]}),
+    ):
+        with pytest.raises(PolysemeError):
+            train(regime, start, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def test_another_run_is_never_mixed_in(tmp_path, state):
@@ -131,12 +141,51 @@ def test_another_run_is_never_mixed_in(tmp_path, state):
     ):
         with pytest.raises(PolysemeError, match=told):
             train(changed, start, tmp_path / "run")
-    (tmp_path / "run" / "plan.json").write_text("[]")
+    plan = tmp_path / "run" / "plan.json"
+    written = plan.read_text()
+    for old, new, told in (
+        ('"members together": 5', '"members together": 4', "a plan that was altered"),
+        ('"engine": "autograd"', '"engine": "compiled"', "holds a run with engine compiled, and here it is autograd"),
+        ('"steps": 60', '"paces": 60', "no plan of a run"),
+        (f'"format": {run_folder.FORMAT}', '"format": 0', "another version of polyseme"),
+    ):
+        assert old in written
+        # The engine is named twice, in the regime and in what the run was done with.
+        plan.write_text(new.join(written.rsplit(old, 1)))
+        with pytest.raises(PolysemeError, match=told):
+            train(NOISY, state, tmp_path / "run")
+    plan.write_text("[]")
     with pytest.raises(PolysemeError, match="no plan of a run"):
         train(NOISY, state, tmp_path / "run")
     (tmp_path / "run" / "plan.json").unlink()
     with pytest.raises(PolysemeError, match=r"checkpoints without plan\.json"):
         train(NOISY, state, tmp_path / "run")
+
+
+def test_a_chunk_that_is_damaged_or_of_another_run_is_refused(tmp_path, state):
+    train(NOISY, state, tmp_path / "run")
+    other = NOISY.replace(ensemble={"seed": 9})
+    train(other, draw_initial(other), tmp_path / "other")
+    chunk = tmp_path / "run" / "chunk-0000.npz"
+    whole = chunk.read_bytes()
+    foreign = (tmp_path / "other" / "chunk-0000.npz").read_bytes()
+    for content in (b"", b"half", whole[: len(whole) // 2], whole[:-10], foreign):
+        chunk.write_bytes(content)
+        with pytest.raises(PolysemeError, match="damaged or no checkpoint of this run; delete it"):
+            train(NOISY, state, tmp_path / "run")
+    np.savez(chunk, done=np.array(60))
+    with pytest.raises(PolysemeError, match="damaged or no checkpoint"):
+        train(NOISY, state, tmp_path / "run")
+    chunk.unlink()
+    assert_identical(train(NOISY, state, tmp_path / "run"), simulate(NOISY, state))
+
+
+def test_a_finished_run_is_read_and_not_written(tmp_path, state):
+    train(NOISY, state, tmp_path)
+    before = (tmp_path / "chunk-0000.npz").stat()
+    train(NOISY, state, tmp_path)
+    after = (tmp_path / "chunk-0000.npz").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
 def test_two_processes_do_not_write_one_run(tmp_path, state):
@@ -219,6 +268,34 @@ def test_killed_at_twenty_random_moments_it_goes_on_to_the_same_numbers(regime_f
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's /proc")
+def test_processes_that_are_interrupted_or_die_while_they_start_are_told_in_a_sentence(regime_file):
+    regime_file.write_text(regime_file.read_text().replace("steps = 60", "steps = 100000"))
+    out = regime_file.parent / "out.npz"
+    command = [sys.executable, "-m", "checks.cli", "simulate", str(regime_file), "--out", str(out), "--processes", "2"]
+    for sent, status, sentence in (
+        (signal.SIGINT, 130, "type the same command"),
+        (signal.SIGKILL, 2, "ended by itself"),
+    ):
+        first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+        children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+        spawned: list[int] = []
+        while len(spawned) < 2:
+            assert first.poll() is None
+            lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children.read_text().split()}
+            spawned = [pid for pid, line in lines.items() if "spawn_main" in line]
+            time.sleep(0.05)
+        if sent == signal.SIGINT:
+            os.killpg(first.pid, sent)
+        else:
+            os.kill(spawned[-1], sent)
+        told = first.communicate(timeout=60)[1]
+        assert first.returncode == status, told
+        assert sentence in told
+        assert "Traceback" not in told
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_command_goes_on_after_an_interrupt_and_after_a_kill(processes, sent, status, regime_file, state):
@@ -231,7 +308,8 @@ def test_the_command_goes_on_after_an_interrupt_and_after_a_kill(processes, sent
     while not list(out.with_suffix(".run").glob("chunk-*.npz")):
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.02)
-    os.kill(first.pid, sent)
+    # A terminal sends Ctrl-C to every process of the group.
+    (os.killpg if sent == signal.SIGINT else os.kill)(first.pid, sent)
     told = first.communicate(timeout=60)[1]
     assert first.returncode == status, told
     assert not out.exists()

@@ -77,6 +77,23 @@ assert all(np.array_equal(result[name], found[name]) for name in result)
 solo = compiled.replace(ensemble={"seeds": 1})
 alone = simulate(solo, draw_initial(solo, first_member=2), first_member=2, keep_final=True)
 assert distance(alone, {name: x if name == "step" else x[2] for name, x in found.items()}) < limit
+
+# Two compiled steppers side by side keep to their own regimes.
+from sim.engine import FastStepper
+from sim.model import Weights
+from sim.prompts import Dictionaries
+kinds = [compiled, compiled.replace(ensemble={"seed": 7}, training={"schedule": "constant", "eta": 0.01})]
+cpu, kind_of = torch.device("cpu"), getattr(torch, dtype)
+def stepper(regime, compiled):
+    weights, words = (kind.of(state, device=cpu, dtype=kind_of) for kind in (Weights, Dictionaries))
+    return FastStepper(regime, weights, words, members=range(3), compiled=compiled)
+pairs = [(stepper(regime, True), stepper(regime, False)) for regime in kinds]
+for t in range(2):
+    for fast, slow in pairs:
+        fast.step(t), slow.step(t)
+for fast, slow in pairs:
+    for one, other in zip(fast.weights.trained, slow.weights.trained, strict=True):
+        assert (one - other).abs().max() < limit
 print("fine")
 """
 

@@ -158,11 +158,24 @@ def test_given_the_weights_reduced_sums_have_the_covariance_of_literal_ones():
         )
         for name in word
     }
+    wrong = {
+        "words": dataclasses.replace(word["reduced"], projected=False),
+        "labels": dataclasses.replace(label["reduced"], projected=False),
+    }
+    seen |= {
+        "words": torch.cat([word["reduced"].logits(wide(u)), wrong["words"].pull(wide(ds), wide(u))], -1)[0],
+        "labels": torch.cat([label["reduced"].pooled(wide(p)), wrong["labels"].scores(wide(u), wide(p))], -1)[0],
+    }
     products = {name: x.unsqueeze(-1) * x.unsqueeze(-2) for name, x in seen.items()}
     mean = {name: x.mean(0) for name, x in products.items()}
-    error = (sum(x.var(0) for x in products.values()) / count).sqrt()
+    error = ((products["literal"].var(0) + products["reduced"].var(0)) / count).sqrt()
     assert ((mean["literal"] - mean["reduced"]).abs() <= 5 * error + 1e-12).all()
     assert mean["literal"].diagonal().min() > 0.01
+    # The same comparison finds either projection left out.
+    of_words = slice(0, L + d), slice(0, L + d)
+    of_labels = slice(L + d, None), slice(L + d, None)
+    for name, part in (("words", of_words), ("labels", of_labels)):
+        assert ((mean[name] - mean["literal"][part]).abs() > 20 * error[part]).any(), name
 
 
 @pytest.mark.parametrize("zero", ["W_Q", "W_O"])

@@ -69,6 +69,8 @@ WRONG = {
     ("ensemble", "seed"): whole(0),
     ("ensemble", "dtype"): word("float64", "float32"),
     ("ensemble", "device"): word("auto", "cpu", "cuda"),
+    ("ensemble", "sampler"): word("literal", "reduced"),
+    ("ensemble", "engine"): word("auto", "autograd", "analytic", "compiled"),
 }
 KEYS = [(section, key) for section, table in Regime().model_dump().items() for key in table]
 
@@ -201,6 +203,8 @@ CHANGED = {
     ("training", "record_every"): "log",
     ("ensemble", "dtype"): "float32",
     ("ensemble", "device"): "cpu",
+    ("ensemble", "sampler"): "reduced",
+    ("ensemble", "engine"): "autograd",
 }
 
 
