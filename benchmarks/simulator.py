@@ -187,7 +187,7 @@ def main(
 
     Example: python -m benchmarks.simulator --seconds 0.3 --no-grow
     """
-    processes, console = os.cpu_count() or 1, Console(width=110)
+    processes, console = os.cpu_count() or 1, Console(width=120)
     measured = ceilings()
     console.print("One core: " + ", ".join(f"{name} {value:,.0f}" for name, value in measured.items()))
     for dtype, gemm in (("float32", "sgemm, GF/s"), ("float64", "dgemm, GF/s")):
