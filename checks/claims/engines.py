@@ -124,8 +124,7 @@ SAMPLERS_AGREE = Claim(
     statement="Short runs with the reduced sampler and runs with the literal one, from one start in a regime with much noise, agree in the "
     "mean and the mean absolute deviation of sixteen order parameters: of the first gradient, and of weights, loss and attention "
     "at the end.",
-    formula=r"\sum_l s'_l \xi_l \mid (\xi_l \cdot u)_l \sim \frac{u}{|u|^2} \sum_l s'_l\, \xi_l \cdot u + |s'|\, "
-    r"\mathcal N\bigl(0, I - \tfrac{u u^\top}{|u|^2}\bigr)",
+    formula=r"\xi_l \cdot u \sim \mathcal N(0, |u|^2),\quad P_u^\perp \sum_l s'_l \xi_l \sim |s'| P_u^\perp \mathcal N(0, I)",
     section="1",
     scope="any regime",
     asserts=lambda: "reduced",
