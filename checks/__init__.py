@@ -17,7 +17,7 @@ strategies, falsify   random regimes, and the search for a counterexample
 audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
 plots, margins, graph, style, report, files   what is written
-run_folder  runs that survive: plans, checkpoints, processes
+run_folder, processes  runs that survive: plans and checkpoints; chunks side by side
 initial_state   reading and checking initial states
 cli, commands/   the command line
 terminal    errors as sentences, and progress bars

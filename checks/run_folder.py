@@ -7,24 +7,19 @@ finished is never run again.
 
 import hashlib
 import json
-import os
 import shutil
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process, resource_tracker
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from checks.files import as_json, load_all, save_npz, write_atomic
+from checks.processes import Flag, cores, here, in_processes
 from theory.setting import PolysemeError, Regime, parse_regime
 
 Arrays = dict[str, np.ndarray]
@@ -38,19 +33,6 @@ FORMAT = 1
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, with everything kept; the message says how to go on."""
-
-
-@runtime_checkable
-class Flag(Protocol):
-    """Whether to stop; an event of threading or of multiprocessing."""
-
-    def is_set(self) -> bool:
-        """Asked between two steps."""
-        ...
-
-    def set(self) -> None:
-        """Ask every chunk to keep what it has and stop."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +96,9 @@ def train(
     from sim.train import chunks, joined, recorded
 
     on_gpu, means = is_on_gpu(regime), means_of(regime)
-    cores = processes or (_cores() if takes_long(regime) and not on_gpu else 1)
-    together = members_in_process(regime, processes=cores, on_gpu=on_gpu)
-    check_fits(regime, together=min(cores * together, regime.ensemble.seeds))
+    side_by_side = processes or (cores() if takes_long(regime) and not on_gpu else 1)
+    together = members_in_process(regime, processes=side_by_side, on_gpu=on_gpu)
+    check_fits(regime, together=min(side_by_side * together, regime.ensemble.seeds))
     parts = chunks(regime, start, at_most=together)  # before anything is written: a wrong state is refused here
     _made(folder)
     with _removed_if_empty(folder), _locked(folder / ".lock", timeout=0.0):
@@ -137,9 +119,9 @@ def train(
             for number, (members, state) in enumerate(parts)
         ]
         report = _total(progress, len(tasks), regime.training.steps)
-        workers = min(cores, len(parts))
+        workers = min(side_by_side, len(parts))
         try:
-            finished = (_in_processes if workers > 1 else _here)(tasks, report, workers)
+            finished = (in_processes if workers > 1 else here)(tasks, report, workers)
         except PolysemeError:
             if not any(folder.glob("chunk-*.npz")):
                 (folder / PLAN).unlink(missing_ok=True)  # nothing was reached that could be gone on from
@@ -160,11 +142,16 @@ class Task:
     save_every: float
     digest: str
 
+    @property
+    def steps(self) -> int:
+        """How many updates it has in all."""
+        return self.regime.training.steps
+
     def run(self, stop: Flag, report: Callable[[int], None]) -> bool:
         """Train to the end or until it is asked to stop, keeping what there is now and then; whether it reached the end."""
         from sim.train import Run
 
-        steps = self.regime.training.steps
+        steps = self.steps
         if stop.is_set():
             return False
         # An orphan of a killed run may still be about, until its next step is done.
@@ -314,144 +301,3 @@ def _locked(path: Path, *, timeout: float = -1.0) -> Iterator[None]:
 def _total(progress: Callable[[int, int], None] | None, tasks: int, steps: int) -> Callable[[list[int]], None]:
     """Progress of the whole run from the steps that each chunk has done."""
     return lambda done: progress(sum(done), tasks * steps) if progress else None
-
-
-def _here(tasks: list[Task], report: Callable[[list[int]], None], _workers: int) -> bool:
-    """One chunk after the other in this process."""
-    done, seen = [0] * len(tasks), [0.0]
-
-    def of_task(number: int, steps: int) -> None:
-        done[number] = steps
-        if time.monotonic() - seen[0] > 0.1 or steps == tasks[number].regime.training.steps:
-            report(done)
-            seen[0] = time.monotonic()
-
-    with _stopping(threading.Event()) as stop:
-        return all(
-            task.run(stop, lambda steps, number=number: of_task(number, steps)) for number, task in enumerate(tasks)
-        )
-
-
-@contextmanager
-def _stopping(stop: Flag) -> Iterator[Flag]:
-    """Ctrl-C and SIGTERM ask to stop between two steps instead of ending one in the middle; a second one ends it all the same."""
-
-    def ask(_signal: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print("polyseme: stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class SharedFlag:
-    """A flag between processes without a lock, which a process that is killed could leave taken."""
-
-    value: Any
-
-    def is_set(self) -> bool:
-        """As in `Flag`."""
-        return bool(self.value.value)
-
-    def set(self) -> None:
-        """As in `Flag`."""
-        self.value.value = 1
-
-
-def _work(task: Task, number: int, stop: Any, done: Any, answer: Connection) -> None:
-    """One chunk in a process of its own: one thread, Ctrl-C is for the first process to answer, and it stops if that is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from sim.device import one_thread
-
-    one_thread()
-    flag = SharedFlag(stop)
-    first = parent_process()
-    assert first is not None
-
-    def stop_with_the_first() -> None:
-        first.join()
-        flag.set()
-
-    threading.Thread(target=stop_with_the_first, daemon=True).start()
-
-    def report(steps: int) -> None:
-        done[number] = steps
-
-    try:
-        outcome: bool | str = task.run(flag, report)
-    except PolysemeError as problem:
-        outcome = str(problem)
-    with suppress(OSError):  # nobody is left to be answered
-        answer.send(outcome)
-
-
-def _in_processes(tasks: list[Task], report: Callable[[list[int]], None], workers: int) -> bool:
-    """Chunks side by side, each in a process with one thread: two threads in one would wait for each other."""
-    context = get_context("spawn")
-    stop, done = context.RawValue("b", 0), context.RawArray("q", len(tasks))
-    waiting, running, outcomes = list(enumerate(tasks)), {}, []
-    with _stopping(SharedFlag(stop)) as flag:
-        try:
-            while running or (waiting and not flag.is_set()):
-                while waiting and len(running) < workers and not flag.is_set():
-                    number, task = waiting.pop(0)
-                    receive, send = context.Pipe(duplex=False)
-                    process = context.Process(target=_work, args=(task, number, stop, done, send))
-                    with _without_interrupts():
-                        process.start()
-                    send.close()
-                    running[number] = process, receive
-                wait([process.sentinel for process, _ in running.values()], timeout=0.2)
-                report(list(done))
-                for number, (process, receive) in list(running.items()):
-                    if not process.is_alive():
-                        outcomes.append(_answer(receive, tasks[number].path.parent))
-                        del running[number]
-                        if isinstance(outcomes[-1], str):
-                            flag.set()
-        finally:
-            for process, _ in running.values():  # only after a second Ctrl-C; checkpoints are whole whenever it comes
-                process.terminate()
-    if problems := [outcome for outcome in outcomes if isinstance(outcome, str)]:
-        raise PolysemeError(problems[0])
-    return not waiting and all(outcomes)
-
-
-def _answer(receive: Connection, folder: Path) -> bool | str:
-    """What a process that has ended said: whether it reached the end, or a sentence about what went wrong."""
-    with suppress(EOFError, OSError):
-        if receive.poll():
-            return receive.recv()
-    return (
-        f"a process of the run in {folder} ended by itself (was there enough memory?), expected an answer; the run is kept: type "
-        "the same command, with --processes 1 if it happens again"
-    )
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """A process that starts inherits that SIGINT waits, until it says that it ignores it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks SIGINT
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

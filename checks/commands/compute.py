@@ -167,6 +167,7 @@ def simulate(
             typer.echo(f"polyseme: interrupted; the run is kept in {folder}: type the same command to go on", err=True)
             raise typer.Exit(130) from None
         save_npz(out, trajectory)
+        typer.echo(f"Written to {out}; the run is kept in {folder}")
 
 
 def flow(
