@@ -145,7 +145,14 @@ ROWS: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
 def comparison(dtype: str, processes: int, seconds: float, gemm: float) -> Table:
     """All contenders in one precision; `gemm`: GF/s of all cores, of which products with weights are to reach a share."""
     table = Table(
-        "prompts", "what", "ms a step", "model-steps/s", "to the loop", "to JAX", title=f"{dtype}, 64 members"
+        "prompts",
+        "what",
+        "ms a step",
+        "model-steps/s",
+        "to the loop",
+        "to JAX",
+        "of gemm",
+        title=f"{dtype}, 64 members",
     )
     found: dict[tuple[str, bool], float] = {}
     for prompts, name, changes, fresh in ROWS:

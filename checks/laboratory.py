@@ -15,6 +15,7 @@ from theory.setting import Regime
 Arrays = dict[str, np.ndarray]
 Activation = Literal["relu", "leaky_relu", "identity"]
 Loss = Literal["logistic", "squared", "exponential"]
+Sampling = Literal["literal", "reduced", "words not projected", "labels not projected"]
 Result = TypeVar("Result")
 
 # The share of each of a hundred statistical claims in the suite's budget, in one direction.
@@ -236,9 +237,7 @@ class Laboratory:
 
         return gradients_of_both_engines(regime, state)
 
-    def order_parameters(
-        self, regime: Regime, state: Arrays, sampling: Literal["literal", "reduced", "unprojected"]
-    ) -> Arrays:
+    def order_parameters(self, regime: Regime, state: Arrays, sampling: Sampling) -> Arrays:
         """Numbers that describe a short run, one of each for every member, with prompts from a sampler."""
         from sim.laws import order_parameters
 

@@ -18,7 +18,7 @@ from theory.setting import PolysemeError
 
 @runtime_checkable
 class Flag(Protocol):
-    """Whether to stop; an event of threading or of multiprocessing."""
+    """Whether to stop: an event of threading, or `SharedFlag`."""
 
     def is_set(self) -> bool:
         """Asked between two steps."""
@@ -48,7 +48,7 @@ class Chunk(Protocol):
         ...
 
 
-def here(tasks: Sequence[Chunk], report: Callable[[list[int]], None], _workers: int) -> bool:
+def here(tasks: Sequence[Chunk], report: Callable[[list[int]], None]) -> bool:
     """One chunk after the other in this process."""
     done, seen = [0] * len(tasks), [0.0]
 

@@ -121,7 +121,7 @@ def train(
         report = _total(progress, len(tasks), regime.training.steps)
         workers = min(side_by_side, len(parts))
         try:
-            finished = (in_processes if workers > 1 else here)(tasks, report, workers)
+            finished = in_processes(tasks, report, workers) if workers > 1 else here(tasks, report)
         except PolysemeError:
             if not any(folder.glob("chunk-*.npz")):
                 (folder / PLAN).unlink(missing_ok=True)  # nothing was reached that could be gone on from

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from types import FunctionType, MethodType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -24,10 +24,11 @@ from sim.streams import Purpose
 from theory.setting import PolysemeError, Regime, Training
 
 Engine = Literal["autograd", "analytic", "compiled"]
+Step = TypeVar("Step", int, Tensor)
 
 
-def step_size(training: Training, t: int) -> float:
-    """eta_t of update t = 0, 1, ...: 2 / (lam (gamma + t)) or eta (section 1)."""
+def step_size(training: Training, t: Step) -> Step | float:
+    """eta_t of update t = 0, 1, ...: 2 / (lam (gamma + t)) or eta (section 1); of a number, or of one in a tensor."""
     if training.schedule == "inverse":
         return 2 / (training.lam * (training.gamma + t))
     return training.eta
@@ -183,8 +184,7 @@ class FastStepper:
     def _update(self, W_Q: Tensor, W_K: Tensor, W_O: Tensor, t: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """One update: all of it in tensors, the step's number too, so that nothing waits for the host."""
         training = self._training
-        constant = torch.full((1,), training.eta, dtype=torch.float64, device=t.device)
-        rate = constant if training.schedule == "constant" else 2 / (training.lam * (training.gamma + t.double()))
+        rate = torch.zeros_like(t, dtype=torch.float64) + step_size(training, t.double())
         keep = 1 - rate * training.lam
         batch, dtype = self._pool or self.sampler(self._address(t)), W_Q.dtype
         return update((W_Q, W_K, W_O), self.weights.r, batch, self._functions, keep=keep.to(dtype), rate=rate.to(dtype))

@@ -1,6 +1,6 @@
 """What claims about the fast step and its samplers measure: its gradients, and order parameters of many short runs."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from sim.prompts import Dictionaries
 from sim.samplers import ReducedSampler
 from theory.setting import Regime
 
-Sampling = Literal["literal", "reduced", "unprojected"]
+Sampling = Literal["literal", "reduced", "words not projected", "labels not projected"]
+_SAMPLINGS = get_args(Sampling)
 _CPU = torch.device("cpu")
 
 
@@ -44,10 +45,10 @@ def order_parameters(regime: Regime, state: dict[str, np.ndarray], *, sampling: 
 
     All members start at `state`, which has no ensemble axis, and differ in their prompts alone. At the first step: loss,
     attention, the logarithms of the sizes of the gradients and their products with the weights. At the end of the run: the
-    same of the way that the weights went, and the loss and attention of the last step. `unprojected` is the reduced
+    same of the way that the weights went, and the loss and attention of the last step. The last two are the reduced
     sampler with a mistake (`sim.words`). Different samplings have members of their own.
     """
-    first = {"literal": 0, "reduced": 1, "unprojected": 2}[sampling] * regime.ensemble.seeds
+    first = _SAMPLINGS.index(sampling) * regime.ensemble.seeds
     parts = [
         _of_members(regime, state, sampling, range(first + x.start, first + x.stop)) for x in member_chunks(regime)
     ]
@@ -63,9 +64,14 @@ def _of_members(
     stepper = FastStepper(
         regime.replace(ensemble={"sampler": sampler}), start, dictionaries, members=members, compiled=False
     )
-    if sampling == "unprojected":
-        batch = int(regime.training.batch)
-        stepper.sampler = ReducedSampler(regime, dictionaries, batch=batch, projected=False)
+    if sampling not in ("literal", "reduced"):
+        stepper.sampler = ReducedSampler(
+            regime,
+            dictionaries,
+            batch=int(regime.training.batch),
+            projects_words=sampling != "words not projected",
+            projects_labels=sampling != "labels not projected",
+        )
     at_first = stepper.gradient(0)
     moves = [getattr(at_first, name).dense() for name in WEIGHTS]
     found = _described("gradient", moves, start) | _measured("first", at_first.outcome)

@@ -74,7 +74,7 @@ def members_in_process(regime: Regime, *, processes: int, on_gpu: bool = False) 
 
 
 def steps_at_once(regime: Regime, *, members: int, batch: int) -> int:
-    """How many steps of prompts are drawn together; no effect on the numbers drawn (`sim.streams`)."""
+    """How many steps of prompts are drawn together; no effect on the numbers drawn (`sim.philox`)."""
     per_prompt = 4 * (regime.prompt.L + 2)
     if not regime.prompt.is_pure:
         per_prompt += sum(_prompt_floats(regime)) + (regime.prompt.L + 1) * (regime.concepts.K1 + regime.concepts.K2)

@@ -46,9 +46,18 @@ class ReducedSampler:
     first. Of noise, 2 L + 2 d_x + d_y normals a prompt are drawn for (L + 1) d_x + L d_y (`sim.words`).
     """
 
-    def __init__(self, regime: Regime, dictionaries: Dictionaries, *, batch: int, projected: bool = True) -> None:
-        """`batch` prompts a step for each member; `projected` as in `ReducedWordNoise`."""
-        self.regime, self.dictionaries, self.size, self._projected = regime, dictionaries, batch, projected
+    def __init__(
+        self,
+        regime: Regime,
+        dictionaries: Dictionaries,
+        *,
+        batch: int,
+        projects_words: bool = True,
+        projects_labels: bool = True,
+    ) -> None:
+        """`batch` prompts a step for each member; whether noise is `projected`, as in `ReducedWordNoise`."""
+        self.regime, self.dictionaries, self.size = regime, dictionaries, batch
+        self._projects_words, self._projects_labels = projects_words, projects_labels
         self.law = PromptLaw(regime, batch=batch, device=dictionaries.words.device)
         self._counts = tuple(_count_table(regime, e).to(self.law.device) for e in (1, -1))
 
@@ -83,7 +92,7 @@ class ReducedSampler:
             query=prompt.sigma_x * self._normal(at, Variable.QUERY_NOISE, d_x),
             along=self._normal(at, Variable.LOGIT_NOISE, prompt.L),
             across=self._normal(at, Variable.WORD_SUM_NOISE, d_x),
-            projected=self._projected,
+            projected=self._projects_words,
         )
 
     def _label_noise(self, at: Address) -> LabelNoise | None:
@@ -94,6 +103,7 @@ class ReducedSampler:
             sigma=prompt.sigma_y,
             together=self._normal(at, Variable.LABEL_SUM_NOISE, d_y),
             apart=self._normal(at, Variable.SCORE_NOISE, prompt.L),
+            projected=self._projects_labels,
         )
 
     def _normal(self, at: Address, variable: Variable, count: int) -> Tensor:

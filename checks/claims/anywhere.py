@@ -1,6 +1,7 @@
 """Level B in random regimes, its drift and its runs, so that no verdict hangs on the numbers of one (THEORY.md section 4)."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,13 +19,20 @@ from theory.lower import system_of
 REGIMES, SEED, STEPS = 12, 20, 12
 
 
-def _everywhere(laboratory: Laboratory, theory: Theory) -> Evidence:
-    rng, rows, grid = np.random.default_rng(SEED), [], []
-    for _ in range(REGIMES):
-        regime = of_pure_prompts(rng)
-        rows += POPULATION_DRIFT.measure(laboratory.at(regime), theory).rows
-        grid.append(f"K1={regime.concepts.K1} L={regime.prompt.L} m={regime.model.m} {regime.prompt.law}")
-    return Evidence(rows=tuple(rows), facts={"regimes": grid})
+def _in_random_regimes(claim: Claim, *, seed: int, steps: int) -> Callable[[Laboratory, Theory], Evidence]:
+    """The measurement of a claim about one regime, in REGIMES random ones."""
+
+    def measure(laboratory: Laboratory, theory: Theory) -> Evidence:
+        rng, rows, grid = np.random.default_rng(seed), [], []
+        for number in range(REGIMES):
+            regime = of_pure_prompts(rng, steps=steps)
+            found = claim.measure(laboratory.at(regime), theory).rows
+            rows += [dataclasses.replace(row, name=f"{row.name}, regime {number}") for row in found]
+            sizes = f"K1={regime.concepts.K1} L={regime.prompt.L} m={regime.model.m} lam={regime.training.lam:.2g}"
+            grid.append(f"{sizes} {regime.prompt.law}")
+        return Evidence(rows=tuple(rows), facts={"regimes": grid, "steps": steps})
+
+    return measure
 
 
 EVERYWHERE = Claim(
@@ -35,7 +43,7 @@ EVERYWHERE = Claim(
     section="4",
     scope="any regime",
     asserts=lambda: system_of,
-    measure=_everywhere,
+    measure=_in_random_regimes(POPULATION_DRIFT, seed=SEED, steps=0),
     rule=POPULATION_DRIFT.rule,
     wrong_twin=WrongTwin(
         name="kappa in the wrong place",
@@ -47,16 +55,6 @@ EVERYWHERE = Claim(
 )
 
 
-def _runs(laboratory: Laboratory, theory: Theory) -> Evidence:
-    rng, rows, grid = np.random.default_rng(SEED + 1), [], []
-    for number in range(REGIMES):
-        regime = of_pure_prompts(rng, steps=STEPS)
-        found = ANY_START.measure(laboratory.at(regime), theory).rows
-        rows += [dataclasses.replace(row, name=f"{row.name}, regime {number}") for row in found]
-        grid.append(f"K1={regime.concepts.K1} L={regime.prompt.L} m={regime.model.m} lam={regime.training.lam:.2g}")
-    return Evidence(rows=tuple(rows), facts={"regimes": grid, "steps": STEPS})
-
-
 RUNS = Claim(
     id="closure/population_descent_equals_level_b_in_random_regimes",
     statement="In regimes of random sizes, overlaps, weights, signs and penalties, exact population descent from random blocks follows "
@@ -65,7 +63,7 @@ RUNS = Claim(
     section="4",
     scope="any regime",
     asserts=lambda: system_of,
-    measure=_runs,
+    measure=_in_random_regimes(ANY_START, seed=SEED + 1, steps=STEPS),
     rule=ANY_START.rule,
     wrong_twin=WrongTwin(
         name="a penalty right at three values",

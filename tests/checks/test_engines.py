@@ -1,0 +1,93 @@
+"""Mistakes in the fast step and in the reduced sampler, each of which a claim has to refute."""
+
+import pytest
+import torch
+
+import sim.engine
+import sim.samplers
+import sim.step
+from checks.budget import even_share, family_size
+from checks.claims import CLAIMS
+from checks.claims.engines import FAST_STEP, SAMPLERS_AGREE
+from checks.court import judge
+from checks.laboratory import Laboratory
+from sim.step import Factors
+from theory.setting import Regime
+
+
+def verdict(claim, asserted=None) -> str:
+    laboratory = Laboratory(Regime(), level=even_share(family_size(CLAIMS)))
+    return str(judge(claim, laboratory, claim.asserts() if asserted is None else asserted)[1].verdict)
+
+
+def wrong_gradient(of, weights):
+    """Left factors of W_Q through W_K in place of its transpose."""
+    pull = of.W_K.right
+    return sim.step.Gradient(
+        outcome=of.outcome, W_Q=Factors(left=pull @ weights[1], right=of.W_Q.right), W_K=of.W_K, W_O=of.W_O
+    )
+
+
+def no_mean_in_the_softmax(patch):
+    softmax = torch.Tensor.sum
+
+    def nothing(self, *args, **options):
+        # The one sum over demonstrations with keepdim is that of p times scores.
+        total = softmax(self, *args, **options)
+        return 0 * total if options.get("keepdim") and self.ndim == 3 else total
+
+    patch.setattr(torch.Tensor, "sum", nothing)
+
+
+FAST = {
+    "keys for queries": lambda patch: patch.setattr(
+        sim.engine, "gradient", lambda w, *rest: wrong_gradient(sim.step.gradient(w, *rest), w)
+    ),
+    "softmax without its mean": no_mean_in_the_softmax,
+    "slope of the leaky ReLU": lambda patch: patch.setattr(sim.step, "LEAK", 0.25),
+    "slope of the loss": lambda patch: patch.setattr(sim.step, "_loss_slope", lambda _functions, margin: -margin.exp()),
+}
+
+
+@pytest.mark.parametrize("mistake", FAST)
+def test_a_mistake_in_the_fast_step_is_refuted(mistake, monkeypatch):
+    FAST[mistake](monkeypatch)
+    assert verdict(FAST_STEP) == "refuted"
+
+
+def changed(name: str, **changes):
+    """A patch that multiplies what a class is made from."""
+
+    def patch(monkeypatch):
+        made = getattr(sim.samplers, name)
+        monkeypatch.setattr(
+            sim.samplers, name, lambda **given: made(**given | {key: x * given[key] for key, x in changes.items()})
+        )
+
+    return patch
+
+
+def other_counts(monkeypatch):
+    right = sim.samplers._count_table
+    monkeypatch.setattr(sim.samplers, "_count_table", lambda regime, e: right(regime.replace(prompt={"law": "iid"}), e))
+
+
+REDUCED = {
+    "no noise on the query": changed("ReducedWordNoise", query=0.0),
+    "label noise a fifth too small": changed("ReducedLabelNoise", sigma=0.8),
+    "signs without a match": other_counts,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", REDUCED)
+def test_a_mistake_in_the_reduced_sampler_is_refuted(mistake, monkeypatch):
+    REDUCED[mistake](monkeypatch)
+    assert verdict(SAMPLERS_AGREE) == "refuted"
+
+
+@pytest.mark.slow
+def test_neither_projection_can_be_left_out():
+    assert verdict(SAMPLERS_AGREE) == "supported"
+    for sampling in ("words not projected", "labels not projected"):
+        assert verdict(SAMPLERS_AGREE, sampling) == "refuted"
