@@ -52,6 +52,28 @@ DISTINCT = Hypothesis(
     got=lambda regime: f"kappa_x = {regime.concepts.kappa_x:.10g}, kappa_y = {regime.concepts.kappa_y:.10g}",
 )
 
+LOW_NOISE = Hypothesis(
+    key="low_noise",
+    name="low noise: sigma_x, sigma_y <= 0.2",
+    holds=lambda regime: max(regime.prompt.sigma_x, regime.prompt.sigma_y) <= 0.2,
+    got=lambda regime: f"sigma_x = {regime.prompt.sigma_x:g}, sigma_y = {regime.prompt.sigma_y:g}",
+    suggests={"prompt": {"sigma_x": (0.0, 0.02, 0.05, 0.1), "sigma_y": (0.0, 0.02, 0.05, 0.1)}},
+)
+
+
+def _extras(regime: Regime) -> float:
+    """Other concepts expected in a prompt."""
+    return (regime.prompt.L + 1) * (regime.concepts.K1 - 1) * regime.prompt.p_extra
+
+
+FEW_EXTRAS = Hypothesis(
+    key="few_extras",
+    name="few other concepts in a prompt: (L + 1)(K1 - 1) p_extra <= 1/4",
+    holds=lambda regime: _extras(regime) <= 0.25,
+    got=lambda regime: f"(L + 1)(K1 - 1) p_extra = {_extras(regime):.3g}",
+    suggests={"prompt": {"p_extra": (0.0, 0.01, 0.02)}},
+)
+
 SOMETHING_OUTSIDE = Hypothesis(
     key="something_outside",
     name="a direction outside all concepts: d_x > 2 K1 or d_y > 2 K1",

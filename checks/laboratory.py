@@ -243,6 +243,39 @@ class Laboratory:
 
         return order_parameters(regime, state, sampling=sampling)
 
+    def noisy_drifts(self, regime: Regime, state: Arrays, *, batches: int, pairs: int, first: int = 0) -> Arrays:
+        """Unbiased estimates of the full model's expected gradient under noise, and of the mean of e f: a leading axis."""
+        from sim.drift import noisy_drifts
+
+        return noisy_drifts(regime, state, batches=batches, pairs=pairs, first=first)
+
+    def noisy_descent(
+        self, regime: Regime, initial: Arrays, *, members: int, pairs: int, late_pairs: int, late_from: int
+    ) -> Arrays:
+        """The full model's final weights after descent along such estimates, for each member."""
+        from sim.drift import noisy_descent
+
+        draws = {"pairs": pairs, "late_pairs": late_pairs, "late_from": late_from}
+        return noisy_descent(regime, initial, members=members, **draws)
+
+    def projected(self, state: Arrays, weights: Arrays) -> Arrays:
+        """The coefficients of level B of weights or gradients with leading axes."""
+        from sim.probe import project
+
+        return project(state["M"], state["Q"], weights)
+
+    def outcome_of(self, regime: Regime, start: Arrays, weights: Arrays, *, count: int) -> Arrays:
+        """Mean of e f, loss and correct attention weight of each member over `count` fresh prompts of its own."""
+        from sim.probe import fresh_outcomes
+
+        return fresh_outcomes(regime, start, weights, count=count)
+
+    def population_gradient_of(self, regime: Regime, weights: Arrays) -> Arrays:
+        """Autograd gradient of the exact expected loss of any noise-free regime, in full W_Q, W_K and W_O."""
+        from sim.probe import population_gradient
+
+        return population_gradient(regime, dict(weights))
+
     def prompt_counts(self, count: int) -> np.ndarray:
         """How many of `count` pure prompts drawn from the law fall on (k, e, n+): (K1, 2, L + 1), e = +1 first.
 

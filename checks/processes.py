@@ -139,7 +139,7 @@ def in_processes(tasks: Sequence[Chunk], report: Callable[[list[int]], None], wo
                     number, task = waiting.pop(0)
                     receive, send = context.Pipe(duplex=False)
                     process = context.Process(target=_work, args=(task, number, stop, done, send))
-                    with _without_interrupts():
+                    with without_interrupts():
                         process.start()
                     send.close()
                     running[number] = process, receive
@@ -171,7 +171,7 @@ def _answer(receive: Connection, folder: Path) -> bool | str:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """A process that starts inherits that SIGINT waits, until it says that it ignores it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,21 @@ from theory.setting import Regime
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def results_table(records: list[dict[str, Any]]) -> str:
-    """A Markdown table with a row per claim: verdict, measured, allowed, and what its wrong twin measured."""
+def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]], name: str) -> str:
+    """A Markdown table with a row per claim: verdict, measured, allowed, and what its wrong twin measured.
+
+    A claim that is not applicable has the record of another regime, of that name, if it applies there.
+    """
     lines = ["| claim | verdict | measured | allowed | its wrong twin | which measured |", "|---|---|---|---|---|---|"]
     for record in records:
+        note, other = "", elsewhere.get(record["id"])
+        if record["verdict"] == Verdict.NOT_APPLICABLE and other and other["verdict"] != Verdict.NOT_APPLICABLE:
+            record, note = other, f" ({name})"
         verdict = Verdict(record["verdict"])
         twin = record["control"]
         cells = (
             f"`{record['id']}`",
-            f"{VERDICTS[verdict][0]} {verdict}",
+            f"{VERDICTS[verdict][0]} {verdict}{note}",
             _number(record["measured"]),
             _number(record["bound"]),
             f"{twin['name']}: {twin['verdict']}" if twin else "",
@@ -56,8 +63,8 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}" if isinstance(value, int | float) else str(value)
 
 
-def main(results: Path) -> None:
-    """Rewrite README.md from results.json and copy the figure that it shows."""
+def main(results: Path, others: Path) -> None:
+    """Rewrite README.md from results.json and that of another regime, and copy the figure that it shows."""
     from checks.files import write_atomic
 
     readme = ROOT / "README.md"
@@ -65,11 +72,12 @@ def main(results: Path) -> None:
     records = json.loads(results.read_text(encoding="utf-8"))
     if [record["id"] for record in records] != [claim.id for claim in CLAIMS]:
         sys.exit(f"{results}: expected every registered claim, got {len(records)} of {len(CLAIMS)}; type make verify")
-    text = replaced(text, "results", results_table(records))
+    elsewhere = {record["id"]: record for record in json.loads(others.read_text(encoding="utf-8"))}
+    text = replaced(text, "results", results_table(records, elsewhere, others.parent.name))
     write_atomic(readme, text)
     figure = results.parent / "figures" / "learning_dynamics.svg"
     write_atomic(ROOT / "docs" / "learning_dynamics.svg", figure.read_bytes())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

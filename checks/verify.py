@@ -2,32 +2,28 @@
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-
+from checks.aside import Aside
 from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
 from checks.claim import Claim
 from checks.claims import CLAIMS
 from checks.court import settle_records, try_claim
+from checks.curves import NOISY_MEMBERS, Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
 from checks.files import save_json, save_npz
 from checks.graph import uses_graph
-from checks.laboratory import PURE, Laboratory
+from checks.laboratory import Laboratory
 from checks.ledger import Record, close_over_uses
 from checks.plots import learning_dynamics, measured_against_allowed, save_figure
 from checks.report import Equation, FigureEntry, write_report
-from theory.coefficients import concept_vectors, leak
 from theory.derive import Recursion, derive
-from theory.integrate import integrate, step_size
 from theory.notation import fates, notation
 from theory.setting import Regime
 from theory.show import definitions, equations, latex, text
 
-Arrays = dict[str, np.ndarray]
 Progress = Callable[[int, int], None]
 
 _PRODUCTS = (
@@ -36,63 +32,6 @@ _PRODUCTS = (
 )
 
 PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "numpy", "pydantic", "scipy", "sympy", "torch")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curves:
-    """The trajectories behind the learning-dynamics figure; `theory` is level B of the pure regime."""
-
-    simulation: Arrays
-    theory: Arrays
-    is_theory_of_simulation: bool
-
-
-def simulate_ensemble(regime: Regime, *, progress: Progress | None = None) -> tuple[Arrays, Arrays]:
-    """The initial states of all members and the trajectory of the full model."""
-    from sim.initial import draw_initial
-    from sim.train import simulate
-
-    initial = draw_initial(regime)
-    return initial, simulate(regime, initial, progress=progress)
-
-
-def theory_curves(regime: Regime, initial: Mapping[str, np.ndarray], *, progress: Progress | None = None) -> Arrays:
-    """Level B from the same initial states, with the products that the figure draws (P5).
-
-    Products outside the state follow from closure/complement_decays_exactly: what the start has there, times the decay.
-    """
-    pure = regime.replace(prompt=PURE)
-    trajectory = integrate(pure, initial, progress=progress)
-    blocks_q, blocks_k = trajectory["W_Q_blocks"], trajectory["W_K_blocks"]
-    products = np.abs(np.einsum("...tus,...tuv->...tsv", blocks_k, blocks_q))  # s^^T W_K^T W_Q t^
-    specific = products[..., 1, 1]
-    others = np.stack([products[..., 0, 0], products[..., 0, 1], products[..., 1, 0]], axis=-1)
-    rest_word, rest_label = _outside(initial, regime.concepts.K1)
-    decay = np.array([_decay(regime, int(t)) for t in trajectory["step"]])
-    return trajectory | {
-        "attention_specific": specific.max(-1),
-        "attention_complement": others.max((-1, -2)),
-        "attention_noise": rest_word[..., None] * decay**2,
-        "mlp_specific": np.abs(trajectory["beta"]).max((-1, -2)),
-        "mlp_complement": np.abs(trajectory["alpha"]).max((-1, -2)),
-        "mlp_noise": rest_label[..., None] * decay,
-    }
-
-
-def _decay(regime: Regime, steps: int) -> float:
-    return float(np.prod([1 - step_size(regime, t) * regime.training.lam for t in range(steps)]))
-
-
-def _outside(initial: Mapping[str, np.ndarray], K1: int) -> tuple[np.ndarray, np.ndarray]:
-    """Largest products of the start outside all concepts, W_K^T W_Q and W_O; NaN where nothing is outside."""
-    results = []
-    for name, product in (("M", np.swapaxes(initial["W_K"], -1, -2) @ initial["W_Q"]), ("Q", None)):
-        inside = concept_vectors(initial[name], K1).reshape(2 * K1, -1).T
-        rest = np.linalg.qr(inside, mode="complete")[0][:, 2 * K1 :]
-        seen = initial["W_O"] @ rest if product is None else rest.T @ product @ rest
-        empty = np.full(seen.shape[:-2], np.nan)
-        results.append(np.asarray(np.abs(seen).max((-1, -2)) if rest.shape[1] else empty))
-    return results[0], results[1]
 
 
 def verify(
@@ -115,21 +54,15 @@ def verify(
     Returns the records; see `court.exit_status`.
     """
     start = time.perf_counter()
-    initial, simulation = simulate_ensemble(regime, progress=progress("train the full model"))
-    curves = Curves(
-        simulation=simulation,
-        theory=theory_curves(regime, initial, progress=progress("integrate level B")),
-        is_theory_of_simulation=regime.prompt.is_pure and leak(initial, regime.concepts.K1) < 1e-9,
-    )
     family = family_size(registered)
     laboratory = Laboratory(regime, level=even_share(family))
-    records = []
-    ours = {claim.id for claim in CLAIMS}
-    for claim in claims:
-        # A laboratory shares what it has run, which a claim of unknown origin may change: such a claim has one of its own.
-        here = laboratory if claim.id in ours else Laboratory(regime, level=laboratory.level)
-        records.append(try_claim(claim, here, replay=replay, drop=drop))
-        announce(records[-1])
+    with Aside(claims, regime, level=laboratory.level, replay=replay, drop=drop) as aside:
+        initial, simulation = simulate_ensemble(regime, progress=progress("train the full model"))
+        level = level_of(regime, initial)
+        integrated = noisy_curves if level == "N" else theory_curves
+        theory = integrated(regime, initial, progress=progress(f"integrate level {level or 'B'}"))
+        curves = Curves(simulation=simulation, theory=theory, level=level)
+        records = _tried(claims, laboratory, aside, replay=replay, announce=announce, drop=drop)
     first = [record["verdict"] for record in records]
     settle_records(records, family)
     for before, record in zip(first, records, strict=True):
@@ -145,9 +78,9 @@ def verify(
     write_report(
         out / "report.html",
         records=records,
-        equations=report_equations(regime),
-        notation=notation(_level_b(regime)),
-        blocks=_blocks(_level_b(regime)),
+        equations=report_equations(_recursion(regime, level)),
+        notation=notation(_recursion(regime, level)),
+        blocks=_blocks(_recursion(regime, level)),
         partial=len(claims) < len(registered),
         total=len(registered),
         figures=figures,
@@ -158,9 +91,50 @@ def verify(
     return records
 
 
+def _tried(
+    claims: Sequence[Claim],
+    laboratory: Laboratory,
+    aside: Aside,
+    *,
+    replay: str,
+    announce: Callable[[Record], None],
+    drop: Collection[str],
+) -> list[Record]:
+    """The records in the order of the claims, each announced when it is known."""
+    found: dict[str, Record] = {}
+
+    def take(records: list[Record]) -> None:
+        for record in records:
+            found[record["id"]] = record
+            announce(record)
+
+    def try_here(claim: Claim) -> None:
+        # A laboratory shares what it has run, which a claim of unknown origin may change: such a claim has one of its own.
+        here = laboratory if claim.id in ours else Laboratory(laboratory.regime, level=laboratory.level)
+        take([try_claim(claim, here, replay=replay, drop=drop)])
+
+    ours = {claim.id for claim in CLAIMS}
+    for claim in claims:
+        take(aside.collect())
+        if claim.id not in aside.ids:
+            try_here(claim)
+    while aside.is_working():
+        take(aside.collect(seconds=0.5))
+    for claim in claims:
+        if claim.id not in found:  # its process ended by itself
+            try_here(claim)
+    return [found[claim.id] for claim in claims]
+
+
 def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> Iterator[FigureEntry]:
-    if curves.is_theory_of_simulation:
+    labels = {"B": "theory: level B", "N": "theory: level N (low noise, few extras)", None: "level B, for pure prompts"}
+    if curves.level == "B":
         note = "Theory: median of the level-B recursion over the members' own starts. Test: exact expectation over prompts."
+    elif curves.level == "N":
+        note = (
+            f"Theory: median of the level-N recursion over the first {NOISY_MEMBERS} members' starts, its error that of a "
+            "Gaussian output. Test: a fixed evaluation sample."
+        )
     else:
         note = (
             "Level B is the theory of pure prompts, drawn beside these noisy ones as a documented disagreement. "
@@ -171,7 +145,7 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
         curves.simulation,
         title=f"Learning dynamics, {name}",
         note=note,
-        theory_label="theory: level B" if curves.is_theory_of_simulation else "level B, for pure prompts",
+        theory_label=labels[curves.level],
     )
     margins = measured_against_allowed(records)
     entries = (
@@ -194,9 +168,8 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
         yield FigureEntry(title=title, caption=caption, svg=svg.read_text(encoding="utf-8"))
 
 
-def report_equations(regime: Regime) -> list[Equation]:
-    """The executed level-B objects of the regime's loss and activation, printed."""
-    recursion = _level_b(regime)
+def report_equations(recursion: Recursion) -> list[Equation]:
+    """The executed objects, printed."""
     rows = [
         Equation(caption=f"definition of {text(name)}", latex=f"{latex(name)} = {latex(meaning)}")
         for name, meaning in definitions(recursion)
@@ -207,8 +180,9 @@ def report_equations(regime: Regime) -> list[Equation]:
     ]
 
 
-def _level_b(regime: Regime) -> Recursion:
-    return derive("B", loss=regime.training.loss, activation=regime.model.activation)
+def _recursion(regime: Regime, level: Literal["B", "N"] | None) -> Recursion:
+    """The recursion of the regime's loss and activation that the figure draws."""
+    return derive(level or "B", loss=regime.training.loss, activation=regime.model.activation)
 
 
 def _blocks(recursion: Recursion) -> list[tuple[str, str, str, str]]:

@@ -20,5 +20,6 @@ differentiated by autograd; its twin, the fast step, has the same gradient in cl
 - `sim.train`     `simulate`, and runs that can be kept and taken up again
 - `sim.device`    where a run happens and in which precision
 - `sim.probe`     gradients and samples that checks ask for
+- `sim.drift`     the expected gradient under noise by Monte Carlo, and descent along it
 - `sim.laws`      what checks of the fast step and of the samplers ask for
 """

@@ -21,6 +21,7 @@ from theory.setting import PolysemeError, Regime
 
 __all__ = [
     "forward_pass",
+    "fresh_outcomes",
     "minibatch_gradients",
     "population_gradient",
     "project",
@@ -44,7 +45,7 @@ def prompt_gradients(
     """The gradient of the mean loss l(e f), without penalty, of one model over given prompts (section 1).
 
     `weights`: W_Q, W_K, W_O, r without an ensemble axis. `prompts`: x (B, L, d_x), y (B, L, d_y),
-    x_query (B, d_x), e (B,), any real vectors. `activation` and `loss` as in [model] and [training]; the
+    x_query (B, d_x), e (B,), any real vectors, and if they are not all as probable, probability (B,). `activation` and `loss` as in [model] and [training]; the
     defaults are those of the regime. Returns W_Q, W_K, W_O in float64, by autograd.
     """
     functions = Functions(activation=activation, loss=loss)
@@ -98,6 +99,28 @@ def minibatch_gradients(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def fresh_outcomes(
+    regime: Regime, start: dict[str, np.ndarray], weights: dict[str, np.ndarray], *, count: int
+) -> dict[str, np.ndarray]:
+    """Mean of e f, loss, 0-1 error and correct attention weight of each member, (members,), over prompts of its own.
+
+    `weights` holds W_Q, W_K, W_O with a member axis; `start` the dictionaries and r. `count` prompts for each member from
+    the law of the regime, from a stream that no training uses; float64.
+    """
+    dictionaries = Dictionaries.of(start, device=_CPU, dtype=torch.float64)
+    functions, found = Functions.of(regime), []
+    for member in range(len(weights["W_Q"])):
+        stream = PromptStream(regime, purpose=Purpose.FRESH, members=range(member, member + 1), batch=count)
+        prompts = Block(stream.draw(1), dictionaries).step(0)
+        model = _one_model({**{name: weights[name][member] for name in WEIGHTS}, "r": start["r"]})
+        with torch.no_grad():
+            measured = outcome(model, prompts, functions)
+            f, _ = forward(model, prompts, functions.activation)
+        margin = (f * prompts.e * prompts.probability).sum(-1)
+        found.append([float(x) for x in (margin, measured.loss, measured.error, measured.attention)])
+    return dict(zip(("margin", "loss", "error", "attention"), np.array(found).T, strict=True))
+
+
 def sample_prompts(
     regime: Regime, initial: dict[str, np.ndarray], *, count: int, seed_offset: int = 0
 ) -> dict[str, np.ndarray]:
@@ -146,7 +169,9 @@ def _given(prompts: dict[str, np.ndarray]) -> Prompts:
         # Concepts and signs enter the correct attention weight alone, of which no gradient is taken here.
         concept=torch.zeros_like(e, dtype=torch.int64),
         signs=torch.ones_like(x[..., 0]),
-        probability=torch.full_like(e, 1 / e.shape[1]),
+        probability=torch.tensor(prompts["probability"], dtype=torch.float64)[None]
+        if "probability" in prompts
+        else torch.full_like(e, 1 / e.shape[1]),
     )
 
 

@@ -17,6 +17,8 @@ class Purpose(IntEnum):
     EVALUATION = 3  # the fixed evaluation sample, shared by all members
     PROBE = 4  # minibatches of `sim.probe.minibatch_gradients`
     SAMPLE = 5  # prompts of `sim.probe.sample_prompts`
+    DRIFT = 6  # noise of `sim.drift`
+    FRESH = 7  # prompts of `sim.probe.fresh_outcomes`
 
 
 class Variable(IntEnum):

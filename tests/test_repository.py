@@ -79,10 +79,10 @@ def test_a_shipped_regime_loads_and_says_what_it_is_for(path):
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
-def test_the_named_regimes_are_there_and_only_the_noisy_one_is_noisy():
+def test_the_named_regimes_are_there_and_are_what_they_are_called():
     pure = {path.stem: load_regime(path).prompt.is_pure for path in REGIMES}
-    assert {"default", "minimal", "noisy"} <= set(pure)
-    assert pure["default"] and pure["minimal"] and not pure["noisy"]
+    assert {"default", "pure", "minimal", "noisy"} <= set(pure)
+    assert pure["pure"] and pure["minimal"] and not pure["default"] and not pure["noisy"]
 
 
 # -- commands that are written down ------------------------------------------------------------------------

@@ -7,11 +7,14 @@ idempotents   the same idempotents of concrete vectors, exact
 closure       which blocks live, each with its reason; the levels by their hypotheses
 forward       the forward pass of a pure prompt, written once; `span` that of any noise-free prompt
 derivative    differentiation under symbolic sums
+noise         the forward pass under low noise and few extras; `noise_closure` which blocks live there
+staged        derivatives by stages, each step of the chain rule a small expression
 derive        closure, risk, gradients and the recursion of a level
 law           probabilities of prompts, in counts; `tail` on a window of counts, `enumeration` of numbered prompts
 coefficients  full weights to coefficients and back to arrays
 lower         from symbols to NumPy code; `named` evaluates what has too many letters for it; `fast` the cheaper form
-integrate     the discrete and the stochastic recursion; `span_run` those of level Z
+integrate     the discrete and the stochastic recursion; `span_run` those of level Z, `noise_run` those of level N, from
+              the table of prompts in `noise_rows`
 gate_flow     the gradient flow across gate events; `flow` the recursion beside it
 certified     the recursion in balls, with a proven error bar; `numbers` runs the lowered source over other numbers
 show          LaTeX, text and JSON of the executed objects, by article, document, notation, printing, prose and stages

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import sympy as sp
 
 from theory import forward as fw
-from theory import prose, span
+from theory import noise, prose, span
 from theory.derivative import differentiate
 from theory.derive import Recursion
 from theory.functions import ACTIVATIONS, LOSSES, AttentionMean, Logistic, ReLU, Sigmoid
@@ -115,7 +115,7 @@ def _setting(article: _Article, recursion: Recursion) -> None:
 
 def _blocks(article: _Article, recursion: Recursion) -> None:
     article.section("Step 1: which blocks live")
-    article.say(*prose.closure())
+    article.say(*prose.closure(recursion))
     rows, before = [], ""
     for matrix, lives, blocks, reason in fates(recursion):
         kinds = ",\\; ".join(prose.kind(*block) for block in blocks)
@@ -172,6 +172,12 @@ def _derivatives(article: _Article, recursion: Recursion) -> None:
     article.say("The loss and the activation have the slopes")
     article.beside(known)
     article.say(*prose.kink(recursion))
+    if isinstance(recursion.stages, noise.NoisePass):
+        article.say(*prose.CHAIN_OF_STAGES)
+        article.align(formula for _, formula in _named(recursion, forward=False))
+        article.say(prose.IN_COEFFICIENTS)
+        article.align((rf"\frac{{\partial R}}{{\partial {latex(x)}}}", "=", right) for x, right in gradients(recursion))
+        return
     if isinstance(recursion.stages, fw.ForwardPass):
         article.say(*prose.CHAIN_OF_COUNTS)
         article.beside(_chain_of_counts(recursion))

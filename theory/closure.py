@@ -42,9 +42,10 @@ CONCEPT_BLOCKS = IDENTITY | {("a", "b"), ("b", "a")}
 
 @dataclass(frozen=True, kw_only=True)
 class Hypotheses:
-    """What a level of reduction assumes of prompts, neurons and start (section 4); L >= 2 and no noise throughout."""
+    """What a level of reduction assumes of prompts, neurons and start (section 4); L >= 2 throughout."""
 
     extra: bool = False  # p_extra > 0
+    noise: bool = False  # low noise on words and labels, and few extras
     fair: bool = True  # signs are + and - with equal probability
     mirrored: bool = False  # neurons in pairs (r, alpha, beta), (-r, alpha, -beta)
     start: frozenset[Block] = IDENTITY
@@ -53,6 +54,13 @@ class Hypotheses:
     def words(self) -> tuple[str, ...]:
         """The hypotheses as sentences."""
         noise = "sigma_x = sigma_y = 0"
+        if self.noise:
+            return (
+                "low noise: sigma_x and sigma_y of at most 0.2",
+                "few extras: (L + 1) (K_1 - 1) p_extra of at most 1/4",
+                "any neurons",
+                "W_Q and W_K map each span(a_k, b_k) into itself, and are multiples of I outside the concepts",
+            )
         return (
             f"p_extra > 0, {noise}" if self.extra else f"pure prompts (p_extra = 0, {noise})",
             *(["fair signs (p_plus = 1/2)"] if self.mirrored and self.fair else []),
@@ -69,6 +77,7 @@ class Hypotheses:
 LEVELS: dict[str, Hypotheses] = {
     "S": Hypotheses(mirrored=True),
     "B": Hypotheses(start=CONCEPT_BLOCKS),
+    "N": Hypotheses(noise=True, start=CONCEPT_BLOCKS),
     "Z": Hypotheses(extra=True),
 }
 """The levels of section 4 by what they assume; what lives is computed."""

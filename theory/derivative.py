@@ -6,7 +6,8 @@ from theory import forward as fw
 from theory import span
 from theory.functions import AttentionMean, SignSum
 
-RANGES = fw.RANGES | span.RANGES
+_KIND, _KINDS = sp.Symbol("j", integer=True, positive=True), sp.Symbol("J", integer=True, positive=True)
+RANGES = fw.RANGES | span.RANGES | {span.s: (1, span.D), span.t: (1, span.D), _KIND: (1, _KINDS)}
 """The whole range of every letter; a letter with primes runs as far as the letter."""
 
 
@@ -50,9 +51,9 @@ def _tidy(expression: sp.Basic) -> sp.Basic:
         return sp.Mul(*common) * sp.Add(*(sp.Mul(*(x for x in term if x not in common)) for term in terms))
     if isinstance(expression, sp.Sum):
         body, *limits = expression.args
-        if len(limits) > 1:  # Sum(x, (i, ..), (k, ..)) sums over i first
-            return _tidy(sp.Sum(_tidy(sp.Sum(body, limits[0])), *limits[1:]))
-        return _sum_out(body, *limits)
+        for one in limits:  # Sum(x, (i, ..), (k, ..)) sums over i first
+            body = _sum_out(body, one)
+        return body
     if isinstance(expression, SignSum):
         body, sign = expression.args
         outside, inside = body.as_independent(sign, as_Add=False)

@@ -12,11 +12,13 @@ from typing import Literal
 import sympy as sp
 
 from theory import forward as fw
-from theory import span
+from theory import noise, span
 from theory.closure import LEVELS, Closure, closure
 from theory.derivative import differentiate
+from theory.noise_closure import noise_closure
+from theory.staged import Definition, derivatives
 
-Level = Literal["S", "B", "Z"]
+Level = Literal["S", "B", "N", "Z"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class Recursion:
     loss: str
     activation: str
     truncated: bool
-    stages: fw.ForwardPass | span.SpanPass
+    stages: fw.ForwardPass | span.SpanPass | noise.NoisePass
+    adjoints: tuple[Definition, ...] = ()
     risk: sp.Expr
     penalty: sp.Expr
     gradient: dict[sp.Indexed, sp.Expr]
@@ -51,6 +54,13 @@ class Recursion:
         """The stages of a pure prompt in counts (levels S and B); ValueError for level Z, whose prompts are numbered."""
         if not isinstance(self.stages, fw.ForwardPass):
             raise ValueError(f"level {self.level} numbers its prompts; levels S and B count them")
+        return self.stages
+
+    @property
+    def noisy(self) -> noise.NoisePass:
+        """The stages of level N, in whose names its gradient is written; ValueError for another level."""
+        if not isinstance(self.stages, noise.NoisePass):
+            raise ValueError(f"level {self.level} has no noise; level N has")
         return self.stages
 
     def update(self, coefficient: sp.Indexed, gradient: sp.Expr | None = None) -> sp.Expr:
@@ -77,6 +87,10 @@ def derive(
 
 @cache
 def _derived(level: Level, loss: str, activation: str, truncated: bool) -> Recursion:
+    if level == "N":
+        if truncated:
+            raise ValueError("level N is no truncation of blocks; only level Z has one")
+        return _noisy(noise_closure(LEVELS[level], loss=loss, activation=activation), loss, activation)
     living = closure(LEVELS[level], loss=loss, activation=activation)
     if not living.across:
         if truncated:
@@ -105,4 +119,25 @@ def _derived(level: Level, loss: str, activation: str, truncated: bool) -> Recur
         gradient={x: differentiate(risk, x) for x in state},
         shrinkage={x: differentiate(penalty, x) for x in state},
         observables=observables,
+    )
+
+
+def _noisy(living: Closure, loss: str, activation: str) -> Recursion:
+    """Level N: the same derivatives, taken stage by stage."""
+    stages = noise.forward_pass(activation)
+    risk, penalty, state = noise.risk(stages, loss), noise.penalty(), noise.state()
+    slopes = derivatives(stages.definitions, risk, state)
+    return Recursion(
+        level="N",
+        closure=living,
+        loss=loss,
+        activation=activation,
+        truncated=False,
+        stages=stages,
+        adjoints=slopes.adjoints,
+        risk=risk,
+        penalty=penalty,
+        gradient=slopes.gradient,
+        shrinkage={x: differentiate(penalty, x) for x in state},
+        observables=noise.observables(stages, risk),
     )

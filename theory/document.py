@@ -30,7 +30,7 @@ _CLASSES: dict[str, _Builder] = {
     for one in (
         *(sp.Add, sp.Mul, sp.Pow, sp.Sum, sp.Tuple, sp.Indexed, sp.IndexedBase, sp.Symbol, sp.Integer, sp.Rational),
         *(sp.exp, sp.tanh, functions.Gate, functions.ReLU, functions.LeakyReLU, functions.Sigmoid, functions.Logistic),
-        *(functions.HalfLogOdds, functions.SignSum, functions.AttentionMean),
+        *(functions.HalfLogOdds, functions.SignSum, functions.AttentionMean, functions.SmoothReLU, functions.LogTotal),
     )
 }
 
@@ -95,7 +95,7 @@ class Derivation(_Part):
     """A coefficient recursion, as `polyseme derive --format json` writes it."""
 
     schema_version: Literal[1] = Field(description="version of this schema")
-    level: Literal["S", "B", "Z"] = Field(description="level of reduction (THEORY.md section 4)")
+    level: Literal["S", "B", "N", "Z"] = Field(description="level of reduction (THEORY.md section 4)")
     loss: str = Field(description="loss of the margin e f: logistic, squared or exponential")
     activation: str = Field(description="activation of the MLP: relu, leaky_relu or identity")
     truncated: bool = Field(description="whether only the diagonal of level Z is kept, which is not exact")

@@ -129,6 +129,42 @@ ACTIVATIONS: dict[str, Callable[[sp.Expr], sp.Expr]] = {"relu": ReLU, "leaky_rel
 """Activations of the MLP, by the names of the regime file."""
 
 
+class SmoothReLU(sp.Function):
+    """The n-th derivative in mu of E relu(mu + sqrt(V) Z), Z a standard normal number: `SmoothReLU(n, mu, V)`.
+
+    n = 0: mu Phi(mu/tau) + tau phi(mu/tau) with tau = sqrt(V); n = 1: the gate Phi(mu/tau); n = 2: the density
+    phi(mu/tau)/tau; and so on. At V = 0 it is the ReLU, its gate (shut at 0), and zero. The heat equation gives the
+    derivative in V: half of the derivative of order n + 2. It holds Stein's term: V grows with the norm of a neuron.
+    """
+
+    def fdiff(self, argindex: int = 2) -> sp.Expr:
+        """The next order in mu; half of the one after it in V."""
+        order, mu, variance = self.args
+        if argindex == 2:
+            return SmoothReLU(order + 1, mu, variance)
+        return SmoothReLU(order + 2, mu, variance) / 2
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        order, mu, variance = self.args
+        name = {0: "R", 1: r"\Phi", 2: r"\varphi", 3: r"\varphi'"}[int(order)]
+        body = rf"{name}\left({printer._print(mu)};\, {printer._print(variance)}\right)"
+        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+
+def _smooth_leaky(order: int, mu: sp.Expr, variance: sp.Expr) -> sp.Expr:
+    leak = sp.Rational(LEAK)
+    line = {0: mu, 1: sp.S.One}.get(order, sp.S.Zero)
+    return leak * line + (1 - leak) * SmoothReLU(order, mu, variance)
+
+
+SMOOTHED: dict[str, Callable[[int, sp.Expr, sp.Expr], sp.Expr]] = {
+    "relu": SmoothReLU,
+    "leaky_relu": _smooth_leaky,
+    "identity": lambda order, mu, _variance: {0: mu, 1: sp.S.One}.get(order, sp.S.Zero),
+}
+"""Derivatives of the mean of an activation at a Gaussian number of mean mu and variance V, by the names of the regime file."""
+
+
 class HalfLogOdds(sp.Function):
     """(1/2) log(n+ / (L - n+)), the pull of the counts on the softmax; -oo at n+ = 0 and +oo at n+ = L (section 3)."""
 
@@ -179,6 +215,38 @@ class SignSum(sp.Expr):
     def _sympystr(self, printer: Any) -> str:
         body, sign = self.args
         return f"SignSum({printer._print(body)}, {printer._print(sign)} = +-1)"
+
+
+class LogTotal(sp.Expr):
+    """log sum_j n_j exp(z_j), the logarithm of the denominator of a softmax over kinds that occur n_j times, unevaluated.
+
+    `LogTotal(n, z, j, J)`. Its derivative is the mean of that of z under attention, sum_j n_j exp(z_j - self) dz_j.
+    """
+
+    is_commutative = True  # or equal factors would not be gathered
+
+    def __new__(cls, count: sp.Expr, logit: sp.Expr, index: sp.Symbol, total: sp.Expr) -> "LogTotal":
+        """Keep it as it is."""
+        return sp.Expr.__new__(cls, sp.sympify(count), sp.sympify(logit), index, total)
+
+    @property
+    def free_symbols(self) -> set[sp.Basic]:
+        """All but the index of the kinds."""
+        count, logit, index, total = self.args
+        return (count.free_symbols | logit.free_symbols | total.free_symbols) - {index}
+
+    def _eval_derivative(self, wrt: sp.Expr) -> sp.Expr:
+        count, logit, index, total = self.args
+        return sp.Sum(count * sp.exp(logit - self) * logit.diff(wrt), (index, 1, total))
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        count, logit, index, total = (printer._print(arg) for arg in self.args)
+        body = rf"\log \sum_{{{index}=1}}^{{{total}}} {count} e^{{{logit}}}"
+        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+    def _sympystr(self, printer: Any) -> str:
+        count, logit, index, _ = self.args
+        return f"log(Sum_{printer._print(index)} {printer._print(count)} exp({printer._print(logit)}))"
 
 
 class AttentionMean(sp.Expr):

@@ -38,12 +38,41 @@ _NUMBERED = (
 
 def notation(recursion: Recursion) -> tuple[tuple[str, str], ...]:
     """What the letters of a recursion mean, as (LaTeX, words); its named stages have their definitions."""
-    rows = _NUMBERED if recursion.level == "Z" else _COUNTED
+    rows = {"N": _NOISY, "Z": _NUMBERED}.get(recursion.level, _COUNTED)
     if recursion.truncated:
         rows = tuple((symbol.replace("W_{Q,s,t}", "W_{Q,s}").replace(r"\hat t", r"\hat s"), it) for symbol, it in rows)
     logistic = any(slope.has(Sigmoid) for slope in recursion.gradient.values())
     return rows + (_SIGMOID if logistic else ()) + _STEP
 
+
+_NOISY = (
+    (
+        r"q,\ j,\ i",
+        "row of the table of prompts, from 1 to N, kind of demonstration, from 1 to J, and neuron, from 1 to m",
+    ),
+    (
+        r"s,\ t,\ u,\ v",
+        "unit directions of the concepts: s, t, u (and u') of the D of the words, v of the D_y of the labels",
+    ),
+    (r"p_q,\ e_q", "probability of row q, to first order in p_extra, and the sign of its query"),
+    (r"n_{q,j},\ \mathrm{match}_{q,j}", "demonstrations of kind j, and 1 if they have the sign of the query, else 0"),
+    (
+        r"x_{q,j,u},\ x^{\mathrm{query}}_{q,u},\ y_{q,j,v}",
+        "components of the words of a kind, the query word and the labels of a kind, without noise",
+    ),
+    (r"\sigma_x,\ \sigma_y", "standard deviations of the noise on words and labels"),
+    (r"W_{Q,s,t} = \hat s^\top W_Q\, \hat t", "coefficient of W_Q on unit directions; the same for W_K"),
+    (r"W_{O,i,v},\ \rho_i", "component of neuron i along label direction v, and the norm of the rest of it"),
+    (
+        r"G_\perp,\ d_x",
+        "the product of W_K and W_Q outside the concepts, a multiple of the identity that decays, and the word dimension",
+    ),
+    (
+        r"R(\mu; V),\ \Phi,\ \varphi",
+        "mean of the ReLU of a normal number of mean mu and variance V, and its derivatives in mu",
+    ),
+    (r"\delta_{s}", "derivative of the risk in the stage s"),
+)
 
 _NAMED = (
     (r"\omega_{k,e,n_{+}}", "minus the slope of the loss at the margin e f"),

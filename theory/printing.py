@@ -61,7 +61,11 @@ class _Latex(LatexPrinter):
             above, below = f"{{{_WORDS[below]}}}", None
         # One letter, a Greek one or ebar; a longer name is a word.
         stem = rf"\mathrm{{{head}}}" if head == "match" else self._print(sp.Symbol(head))
+        below = below and self._print(sp.Symbol(below))
         return f"{stem}_{{{f'{below},' if below else ''}{indices}}}" + (f"^{above}" if above else "")
+
+    def _print_Symbol(self, expr: sp.Symbol, style: str = "plain") -> str:
+        return super()._print_Symbol(expr, style).replace("{perp}", r"{\perp}")
 
     def _print_Pow(self, expr: sp.Pow) -> str:
         base = self._print(expr.base)

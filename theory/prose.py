@@ -79,7 +79,13 @@ def setting(recursion: Recursion) -> tuple[str, ...]:
         r"Besides, a word carries features $\mu_{k'}^{\pm}$ of each other concept $k'$, with a sign of its own, and each",
         r"$\nu_r$ with probability $p_{\mathrm{extra}}$; its label carries the $q_{k'}^{\pm}$ of the same concepts and signs.",
     )
-    return (*_PROMPTS, *(extra if recursion.closure.hypotheses.extra else ()), *_MODEL)
+    hypotheses = recursion.closure.hypotheses
+    return (
+        *_PROMPTS,
+        *(extra if hypotheses.extra or hypotheses.noise else ()),
+        *(_NOISE if hypotheses.noise else ()),
+        *_MODEL,
+    )
 
 
 _PROMPTS = (
@@ -88,6 +94,10 @@ _PROMPTS = (
     r"different concepts orthogonal, and orthonormal irrelevant features $\nu_r$ orthogonal to every $\mu_k^{\pm}$.",
     r"A prompt has a concept $k$, a query $x_{\mathrm{query}}$ of sign $e\in\{+1,-1\}$ and $L\ge 2$ demonstrations",
     r"$(x_l,y_l)$ with signs of their own: a word carries $\mu_k^{\pm}$ and its label $q_k^{\pm}$ by its sign.",
+)
+
+_NOISE = (
+    r"Words have Gaussian noise of standard deviation $\sigma_x$ in each component, labels of $\sigma_y$, independent of all else.",
 )
 
 _MODEL = (
@@ -124,12 +134,25 @@ def definitions(recursion: Recursion) -> tuple[str, ...]:
         r"$D_y=2K_1$ directions $\hat c_k,\hat d_k$; prompts are numbered, $q=1,\dots,N$, and each has a probability.",
         r"The letters below run over these directions.",
     )
-    tail = numbered if recursion.level == "Z" else ("The letters below are used throughout.",)
+    kinds = (
+        r"At this level a prompt is a row of a table: a concept, a label, a number of positive demonstrations, and at most one",
+        r"other concept in one of the words. Demonstrations with one word are a kind and have a count; components are on the",
+        r"$D=2K_1$ directions $\hat a_k,\hat b_k$ of the words and the $D_y=2K_1$ directions of the labels.",
+    )
+    plain = ("The letters below are used throughout.",)
+    tail = {"Z": numbered, "N": kinds}.get(recursion.level, plain)
     return (*_VECTORS, "\n\n" + _PEIRCE[0], *_PEIRCE[1:], "\n\n" + tail[0], *tail[1:])
 
 
-def closure() -> tuple[str, ...]:
+def closure(recursion: Recursion) -> tuple[str, ...]:
     """What the table of blocks says."""
+    if recursion.level == "N":
+        return (
+            r"Noise is isotropic: rotating the space that no feature reaches changes the law of prompts in nothing, so there",
+            r"$W_Q$ and $W_K$ stay multiples of the identity. Between the directions of concepts every block has a gradient at",
+            r"some point (a witness). Rows are directions of the first letter, columns of the second; a prime marks another",
+            r"concept, or another feature.",
+        )
     return (
         r"One prompt contributes $W_K\bigl(\sum_l s'_l x_l\bigr)x_{\mathrm{query}}^\top$ to the gradient in $W_Q$ and",
         r"$W_Q\,x_{\mathrm{query}}\bigl(\sum_l s'_l x_l\bigr)^\top$ to that in $W_K$. Since softmax does not see a shift of",
@@ -149,6 +172,11 @@ def state(recursion: Recursion) -> str:
             "The living blocks are those between any two directions of the words, and all of $W_O$ on the labels' "
             "directions. The coefficients to follow are"
         )
+    if recursion.level == "N":
+        return (
+            r"Followed are the blocks between any two directions of concepts, $W_O$ on the directions of the labels, and for "
+            r"each neuron the norm $\rho_i$ of the rest of its row; $G_\perp$ decays. The coefficients are"
+        )
     return (
         r"Living blocks outside the planes of $(a_k,b_k)$ receive no gradient. The coefficients to follow are, for each "
         r"concept and neuron,"
@@ -163,6 +191,14 @@ def forward_pass(recursion: Recursion) -> tuple[str, ...]:
             r"and attention is the mean $\langle\,\cdot\,\rangle_l$ over demonstrations with the weights",
             r"$\exp(z_{q,l})/\sum_{l'}\exp(z_{q,l'})$:",
         )
+    if recursion.level == "N":
+        return (
+            r"Label noise moves $h_i$ by $\sigma_y\sum_l p_l\,\xi_l\cdot w_i$, which is exactly Gaussian. Word noise moves the logits, of",
+            r"each demonstration by itself and, through the query, of all together; to second order a mean under attention has",
+            r"then a shift and a variance, from the slopes of the softmax, such as $-S\sum_l p_l^2(H_l-g)$ and",
+            r"$S\sum_l p_l^2(H_l-g)^2$. The activation and its gate are averaged over a normal number with that mean and variance,",
+            r"without expansion. Of the variance of the output is kept what neurons share to first order:",
+        )
     return (
         r"In a pure prompt of concept $k$ every demonstration is the word $n_a\hat a_k\pm n_b\hat b_k$. The logit of a",
         r"demonstration thus takes one value for each sign; what both have in common, softmax cancels. With $n_+$",
@@ -176,6 +212,11 @@ def risk(recursion: Recursion) -> tuple[str, ...]:
     """What the expectation runs over."""
     if recursion.level == "Z":
         return (r"The expectation is the sum over the numbered prompts, and the penalty is the sum of squared blocks:",)
+    if recursion.level == "N":
+        return (
+            r"The loss is expanded at the mean $f$ of the output, $\ell(e f)+\frac12\ell''(e f)F$; the expectation over noise is in",
+            r"these numbers, that over prompts is a sum over rows. The penalty is the sum of squares:",
+        )
     return (
         r"A prompt enters the loss by $(k,e,n_+)$ alone, so the expectation over the $2K_1 2^L$ outcomes of signs is a sum of",
         r"$2K_1(L+1)$ terms. The penalty is $\frac{\lambda}{2}$ times the traces of $W_Q^\top W_Q$, $W_K^\top W_K$ and",
@@ -213,6 +254,13 @@ def averaged(numbers: str) -> tuple[str, ...]:
     )
 
 
+CHAIN_OF_STAGES = (
+    r"The derivative $\delta_s$ of the risk in a stage $s$ is the sum over the stages that use $s$ of their $\delta$ times their slope",
+    r"in $s$. From the last stage to the first:",
+)
+
+IN_COEFFICIENTS = "With these the derivatives of the risk in the coefficients are"
+
 STEP = (
     r"One step of gradient descent on $R+\Omega$ subtracts $\eta$ times the derivatives of Step 4 and of the penalty,",
     r"which is $\lambda$ times the coefficient:",
@@ -239,6 +287,15 @@ def exactness(recursion: Recursion) -> tuple[str, ...]:
                 *frame[1:],
             )
         return ("Nothing is linearised and nothing is neglected:", frame[0].replace("No", "no", 1), *frame[1:])
+    if recursion.level == "N":
+        return (
+            r"Without noise and extras these equations are those of level B, which are exact. With them is left out: the higher",
+            r"cumulants of $f$ and of the pre-activations; in the variance of the output what two neurons share beyond their linear",
+            r"parts, and the overlaps of the parts of two neurons outside the labels' directions; what word noise does to",
+            r"$\sum_l p_l^2$; prompts with two extras or more; features $\nu_r$, which no label carries. In the derivatives of the",
+            r"risk that is of second order in $\sigma$ where gates are within reach of the noise, of fourth order where none is,",
+            r"and of second order in $p_{\mathrm{extra}}$.",
+        )
     mirrored = (
         r"Fair signs and mirrored neurons matter: exchanging $+$ and $-$ of every concept then leaves the risk alone,",
         r"which is why the blocks that change sign under it stay zero. Without them, blocks between $a_k$ and $b_k$ live",

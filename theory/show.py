@@ -44,6 +44,7 @@ _FUNCTIONS = {
     "LeakyReLU": f"LeakyReLU(h) = h for h > 0, {sp.Rational(LEAK)} h for h <= 0",
     "ReLU": "ReLU(h) = max(h, 0)",
     "Gate": "Gate(h) = 1[h > 0]",
+    "SmoothReLU": "SmoothReLU(n, h, V): the n-th derivative in h of the mean of max(x, 0), x normal with mean h and variance V",
     "HalfLogOdds": "HalfLogOdds(n, L) = (1/2) log(n/(L - n)), -oo at n = 0 and +oo at n = L",
     "SignSum": "SignSum(x, e = +-1): the sum of x over e = +1 and e = -1",
     "Sum": "Sum(x, (i, 1, m)): the sum of x over i = 1, ..., m",
@@ -70,6 +71,8 @@ def as_text(recursion: Recursion) -> str:
     body += [f"  {text(x)} <- {text(right)}" for x, right in equations(recursion)]
     used = set(re.findall(r"\w+(?=\()", "\n".join(body)))
     known = [f"  {meaning}" for function, meaning in _FUNCTIONS.items() if function in used]
+    if recursion.level == "N":
+        known.append("  delta_s[...]: the derivative of the risk in the stage s")
     if recursion.level == "Z":
         known.append(
             "  <x>_l: the mean of x over demonstrations l = 1, ..., L with the softmax weights of their logits z"

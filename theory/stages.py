@@ -12,7 +12,7 @@ from functools import cache
 import sympy as sp
 
 from theory import forward as fw
-from theory import span
+from theory import noise, span
 from theory.derivative import differentiate
 from theory.derive import Recursion
 from theory.functions import ACTIVATIONS, LOSSES, AttentionMean
@@ -58,10 +58,27 @@ def stages(recursion: Recursion) -> tuple[Stage, ...]:
     return _stages(_Same(recursion))
 
 
+def _in_stages(recursion: Recursion) -> bool:
+    """Whether the recursion is written in the names of its stages from the first (level N)."""
+    return isinstance(recursion.stages, noise.NoisePass)
+
+
 @cache
 def _stages(one: _Same) -> tuple[Stage, ...]:
+    if _in_stages(one.recursion):
+        return _staged(one.recursion)
     counted = isinstance(one.recursion.stages, fw.ForwardPass)
     return _counted(one.recursion) if counted else _numbered(one.recursion)
+
+
+def _staged(recursion: Recursion) -> tuple[Stage, ...]:
+    """Level N: each meaning is in the names before it."""
+    parts = ((recursion.noisy.definitions, True), (recursion.adjoints, False))
+    return tuple(
+        Stage(name=x.name, meaning=commuted(x.meaning), words=x.words, forward=forward)
+        for definitions, forward in parts
+        for x in definitions
+    )
 
 
 def activation_slope(recursion: Recursion, h: sp.Expr) -> sp.Expr:
@@ -161,28 +178,35 @@ def commuted(expression: sp.Basic) -> sp.Basic:
 
 
 def shorten(recursion: Recursion, expression: sp.Basic, *, forward: bool = False) -> sp.Basic:
-    """The expression with its stages named; `forward` uses the names of the forward pass alone."""
+    """The expression with its stages named; `forward` uses the names of the forward pass alone.
+
+    Level N is written in names from the first, and nothing is left to be named there.
+    """
+    if _in_stages(recursion):
+        return commuted(expression)
     return _replaced(commuted(expression), [stage for stage in stages(recursion) if stage.forward or not forward])
 
 
 def expand(recursion: Recursion, expression: sp.Basic) -> sp.Basic:
     """The inverse of `shorten`: the identical executed object (as `commuted` writes it)."""
+    if _in_stages(recursion):
+        return commuted(expression)
     return commuted(expression.xreplace({stage.name: stage.meaning for stage in stages(recursion)}))
 
 
 def definitions(recursion: Recursion) -> list[tuple[sp.Indexed, sp.Expr]]:
     """(name, meaning) of each stage; each meaning uses the names before it."""
     known = stages(recursion)
+    if _in_stages(recursion):
+        return [(stage.name, stage.meaning) for stage in known]
     return [(stage.name, _replaced(stage.meaning, known[:position])) for position, stage in enumerate(known)]
 
 
 def equations(recursion: Recursion) -> list[tuple[sp.Indexed, sp.Expr]]:
     """(coefficient, shortened right-hand side) of x(t + 1) for each coefficient of the state."""
-    known = stages(recursion)
-    return [(x, _replaced(commuted(recursion.update(x)), known)) for x in recursion.state]
+    return [(x, shorten(recursion, recursion.update(x))) for x in recursion.state]
 
 
 def gradients(recursion: Recursion) -> list[tuple[sp.Indexed, sp.Expr]]:
     """(coefficient, shortened derivative of the risk in it)."""
-    known = stages(recursion)
-    return [(x, _replaced(commuted(right), known)) for x, right in recursion.gradient.items()]
+    return [(x, shorten(recursion, right)) for x, right in recursion.gradient.items()]

@@ -14,7 +14,8 @@ def derive(
     level: Annotated[
         str,
         typer.Option(
-            help="Level of reduction: S (pure prompts, mirrored neurons), B (pure prompts, any neurons) or Z (extra concepts, no noise)."
+            help="Level of reduction: S (pure prompts, mirrored neurons), B (pure prompts, any neurons), N (low noise, few extra "
+            "concepts) or Z (extra concepts, no noise)."
         ),
     ] = "B",
     loss: Annotated[str, typer.Option(help="logistic, squared or exponential, of the margin e f.")] = "logistic",
@@ -36,10 +37,6 @@ def derive(
 
         printers = {"latex": show.as_latex, "text": show.as_text, "json": show.as_json}
         level = level.upper()
-        if level == "N":
-            raise PolysemeError(
-                "got --level N: the level of noisy prompts is not derived yet; type --level S, --level B or --level Z"
-            )
         for option, got, known in (
             ("level", level, LEVELS),
             ("loss", loss, LOSSES),
@@ -92,12 +89,20 @@ def integrate(
     out: OutFile,
     initial: InitialFile = None,
     level: Annotated[
-        str, typer.Option(help="B (pure prompts) or Z (extra concepts, no noise); the one that is exact if absent.")
+        str,
+        typer.Option(
+            help="B (pure prompts), N (low noise, few extra concepts) or Z (extra concepts, no noise); if absent, the one that is "
+            "exact, or N if none is."
+        ),
     ] = "",
 ) -> None:
-    """Integrate the recursion that is exact for a noise-free regime: level B, or level Z when p_extra > 0.
+    """Integrate the recursion of a regime: level B for pure prompts, level N under noise, level Z for extras without noise.
+
+    Level N leaves out what docs/THEORY.md section 4 says, and is refused where that is no longer small.
 
     Example: polyseme integrate regimes/default.toml --out theory.npz
+
+    Example: polyseme integrate regimes/paper_scale.toml --level N --out theory.npz
     """
     with plain_errors():
         regime = load_regime(regime_file)
@@ -106,11 +111,11 @@ def integrate(
         from theory.integrate import for_members
         from theory.integrate import integrate as run
 
-        extras = regime.prompt.p_extra > 0 and regime.prompt.is_noise_free
-        chosen = level.upper() or ("Z" if extras else "B")
-        if chosen not in ("B", "Z"):
+        noise_free = "B" if regime.prompt.is_pure else "Z"
+        chosen = level.upper() or (noise_free if regime.prompt.is_noise_free else "N")
+        if chosen not in ("B", "N", "Z"):
             raise PolysemeError(
-                f"got --level {level}, expected B or Z; type --level B, or leave it out for the level that is exact"
+                f"got --level {level}, expected B, N or Z; type --level B, or leave it out for the level that fits"
             )
         require_writable(out)
         state = _start(regime, initial)
@@ -119,6 +124,10 @@ def integrate(
         with progress_bar(f"integrate level {chosen}") as progress:
             if chosen == "B":
                 trajectory = run(regime, state, progress=progress)
+            elif chosen == "N":
+                from theory.noise_run import integrate_noise
+
+                trajectory = integrate_noise(regime, state, progress=progress)
             else:
                 from theory.span_run import integrate_span
 

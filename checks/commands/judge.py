@@ -38,11 +38,17 @@ def verify(
     only: Annotated[
         str, typer.Option(metavar="GLOB", help="Try only the claims whose id matches, for example 'closure/*'.")
     ] = "*",
+    this_regime: Annotated[
+        bool,
+        typer.Option(
+            "--this-regime", help="Leave out the claims that look at no regime: they say the same in every one."
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write results.json, figures and report.html here; out/NAME if absent, out/NAME-part with --only.",
+            help="Write results.json, figures and report.html here; out/NAME if absent, out/NAME-part where claims are left out.",
         ),
     ] = None,
     claim_files: ClaimFiles = None,
@@ -55,6 +61,8 @@ def verify(
 
     Example: polyseme verify regimes/minimal.toml --only 'gradient/*' --out out/gradient
 
+    Example: polyseme verify regimes/pure.toml --this-regime
+
     Example: polyseme verify regimes/minimal.toml --only closure/mirrored_population_descent_equals_level_s --drop mirrored
     """
     with plain_errors():
@@ -63,14 +71,16 @@ def verify(
         from checks.files import require_writable
 
         # A part never overwrites the whole unless it is told to.
-        folder = out or Path("out") / (name if only == "*" else f"{name}-part")
+        folder = out or Path("out") / (name if only == "*" and not this_regime else f"{name}-part")
         require_writable(folder, folder=True)
         from checks.court import exit_status, select
         from checks.report import summary_sentence
         from checks.verify import verify as run
 
         registry, problems = registry_with(claim_files)
-        chosen = select(only, registry)
+        chosen = tuple(x for x in select(only, registry) if not (this_regime and x.scope == "any regime"))
+        if not chosen:
+            raise PolysemeError(f"--only '{only}' matches claims about any regime alone; type it without --this-regime")
         dropped = known_keys(drop, chosen)
         with _announced() as (announce, progress):
             records = run(

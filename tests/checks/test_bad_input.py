@@ -153,8 +153,14 @@ def test_level_b_is_refused_where_it_is_not_the_theory(folder):
     check(sentence, r"level B is the theory of pure prompts, got \[prompt\] p_extra = 0.1; type p_extra = 0")
     for key in ("sigma_x", "sigma_y"):
         Path("noisy.toml").write_text(GOOD.replace("L = 3", f"L = 3\n{key} = 0.1"))
-        sentence = refusal(folder, "integrate", "noisy.toml", "--out", "out.npz")
+        sentence = refusal(folder, "integrate", "noisy.toml", "--level", "B", "--out", "out.npz")
         check(sentence, rf"level B is the theory of pure prompts, got \[prompt\] {key} = 0.1; type {key} = 0")
+
+    Path("crowded.toml").write_text(GOOD.replace("L = 3", "L = 3\np_extra = 0.5\nsigma_y = 0.1"))
+    sentence = refusal(folder, "integrate", "crowded.toml", "--out", "out.npz")
+    check(
+        sentence, r"level N is the theory of few extras, got .* = 2 other concepts in a prompt, .*; type p_extra = 0.25"
+    )
 
     def leak(W: np.ndarray) -> np.ndarray:
         M = draw_initial(parse_regime({"concepts": {"K1": 2, "K2": 1, "d_x": 7, "d_y": 5}}, source=""))["M"]
@@ -191,15 +197,19 @@ def test_options_that_match_nothing(folder):
     check(
         refusal(folder, "verify", "good.toml", "--only", "nothing/*", "--out", "out"), "'nothing/\\*' matches no claim"
     )
-    check(refusal(folder, "derive", "--level", "N"), "got --level N: the level of noisy prompts is not derived yet")
-    check(refusal(folder, "derive", "--level", "Q"), "got --level Q, expected one of S, B, Z; type --level B")
+    check(
+        refusal(folder, "verify", "good.toml", "--only", "algebra/peirce*", "--this-regime", "--out", "out"),
+        "matches claims about any regime alone; type it without",
+    )
+    check(refusal(folder, "derive", "--level", "Q"), "got --level Q, expected one of S, B, N, Z; type --level B")
     check(
         refusal(folder, "derive", "--loss", "hinge"), "got --loss hinge, expected one of logistic, squared, exponential"
     )
     check(refusal(folder, "derive", "--activation", "tanh"), "got --activation tanh, expected one of relu, leaky_relu")
     check(refusal(folder, "derive", "--truncated"), "got --truncated with --level B, which is exact as it is")
     check(
-        refusal(folder, "integrate", "good.toml", "--level", "S", "--out", "out.npz"), "got --level S, expected B or Z"
+        refusal(folder, "integrate", "good.toml", "--level", "S", "--out", "out.npz"),
+        "got --level S, expected B, N or Z",
     )
     check(refusal(folder, "derive", "--format", "pdf"), "got --format pdf, expected one of latex, text, json")
 

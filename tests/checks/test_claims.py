@@ -7,7 +7,20 @@ from graphlib import TopologicalSorter
 import pytest
 
 from checks.budget import even_share, family_size
-from checks.claims import CLAIMS, algebra, balance, dynamics, identities, invariants, penalty, softmax
+from checks.claims import (
+    CLAIMS,
+    algebra,
+    balance,
+    dynamics,
+    extras,
+    identities,
+    invariants,
+    noise,
+    noise_order,
+    noisy_runs,
+    penalty,
+    softmax,
+)
 from checks.court import try_claim
 from checks.laboratory import Laboratory
 from checks.report import _math
@@ -209,9 +222,11 @@ def cases():
             yield pytest.param(name, identifier, id=f"{name}-{identifier}")
 
 
-# Tried in regimes of their own by test_invariants.py and test_dynamics.py.
+# Tried in regimes of their own by test_invariants.py, test_dynamics.py, test_noise.py and, on the minimal regime, test_verify.py.
 ELSEWHERE = {
-    claim.id: claim for module in (balance, dynamics, identities, invariants, penalty) for claim in module.CLAIMS
+    claim.id: claim
+    for module in (balance, dynamics, extras, identities, invariants, noise, noise_order, noisy_runs, penalty)
+    for claim in module.CLAIMS
 }
 
 

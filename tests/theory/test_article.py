@@ -12,13 +12,14 @@ import sympy as sp
 
 from theory import forward as fw
 from theory import show
-from theory.article import _chain_of_counts, _partial
+from theory.article import _ROOM, _chain_of_counts, _partial
 from theory.derive import derive
 from theory.functions import SignSum
+from theory.printing import lines, width
 from theory.prose import escaped
 from theory.stages import gradients, stages
 
-KINDS = (("S", False), ("B", False), ("Z", False), ("Z", True))
+KINDS = (("S", False), ("B", False), ("N", False), ("Z", False), ("Z", True))
 # The widest formulas of each level, and its plainest.
 WIDEST = ("squared", "leaky_relu")
 
@@ -55,7 +56,9 @@ def test_it_has_every_equation_once_and_needs_no_more_than_amsmath(kind):
     for x, right in gradients(recursion):
         assert rf"\frac{{\partial R}}{{\partial {show.latex(x)}}} &= {show.latex(right)}" in written
     for name, meaning in show.definitions(recursion):
-        assert f"{show.latex(name)} &= {show.latex(meaning)}" in written
+        whole = f"{show.latex(name)} &= {show.latex(meaning)}"
+        head, *_ = lines(meaning, _ROOM - width(show.latex(name)))  # what is broken into lines begins in the same way
+        assert whole in written or f"{show.latex(name)} &= {head}" in written
     numbers = [int(number) for number in re.findall(r"\\tag\{(\d+)\}", written)]
     assert numbers == list(range(1, len(numbers) + 1))
     for hypothesis in recursion.closure.hypotheses.words:

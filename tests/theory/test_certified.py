@@ -134,7 +134,7 @@ def test_numbers_of_the_regime_are_those_of_float64_and_exact(random_regime):
 
 
 @pytest.mark.usefixtures("unchecked_types")
-@pytest.mark.parametrize("name", ["minimal", "default"])
+@pytest.mark.parametrize("name", ["minimal", "pure"])
 def test_balls_hold_the_float64_path_for_200_steps(name):
     regime = regime_of(name, steps=200, record_every=1)
     initial = draw_initial(regime)
@@ -177,7 +177,7 @@ def test_balls_hold_the_path_of_100_digits_for_200_steps():
 
 
 @pytest.mark.usefixtures("unchecked_types")
-@pytest.mark.parametrize("name", ["minimal", "default"])
+@pytest.mark.parametrize("name", ["minimal", "pure"])
 def test_the_proven_error_of_float64_is_below_the_allowance_for_its_round_off(name):
     regime = regime_of(name, steps=400, record_every=25)
     initial = draw_initial(regime)

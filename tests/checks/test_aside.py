@@ -1,0 +1,57 @@
+"""Claims tried in a second process: the same records, whatever becomes of the process."""
+
+import pytest
+
+from checks import aside as module
+from checks.aside import Aside
+from checks.budget import even_share, family_size
+from checks.claims import CLAIMS
+from checks.court import try_claim
+from checks.laboratory import Laboratory
+from checks.verify import _tried
+from theory.setting import Regime
+
+QUICK = tuple(claim for claim in CLAIMS if claim.family == "algebra" and claim.scope == "any regime")
+LEVEL = even_share(family_size(CLAIMS))
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.setattr(module, "FEWEST", 2)
+
+
+def plain(record):
+    return {name: value for name, value in record.items() if name != "seconds"}
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_the_records_are_those_of_one_process():
+    regime, told = Regime(), []
+    with Aside(QUICK, regime, level=LEVEL, replay="r", drop=()) as aside:
+        assert aside.ids == {claim.id for claim in QUICK}
+        records = _tried(QUICK, Laboratory(regime, level=LEVEL), aside, replay="r", announce=told.append, drop=())
+    assert [record["id"] for record in records] == [claim.id for claim in QUICK]
+    assert sorted(record["id"] for record in told) == sorted(claim.id for claim in QUICK)
+    alone = try_claim(QUICK[0], Laboratory(regime, level=LEVEL), replay="r")
+    assert plain(records[0]) == plain(alone)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_process_that_dies_leaves_its_claims_to_the_first():
+    regime = Regime()
+    with Aside(QUICK, regime, level=LEVEL, replay="r", drop=()) as aside:
+        aside._process.kill()
+        aside._process.join()
+        records = _tried(QUICK, Laboratory(regime, level=LEVEL), aside, replay="r", announce=lambda _: None, drop=())
+    assert [record["id"] for record in records] == [claim.id for claim in QUICK]
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_few_claims_one_core_or_dropped_hypotheses_need_no_second_process(monkeypatch):
+    made = {"level": LEVEL, "replay": "r"}
+    assert not Aside(QUICK[:1], Regime(), **made, drop=()).ids
+    assert not Aside(QUICK, Regime(), **made, drop=("pure",)).ids
+    monkeypatch.setattr(module, "cores", lambda: 1)
+    with Aside(QUICK, Regime(), **made, drop=()) as aside:
+        assert not aside.ids and not aside.is_working() and aside.collect() == []
