@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -23,8 +24,9 @@ def _work(regime: Regime, level: float, ids: Sequence[str], replay: str, answer:
 
     one_thread()
     laboratory, known = Laboratory(regime, level=level), {claim.id: claim for claim in CLAIMS}
-    for name in ids:
-        answer.send(try_claim(known[name], laboratory, replay=replay))
+    with suppress(OSError):  # nobody is left to be answered
+        for name in ids:
+            answer.send(try_claim(known[name], laboratory, replay=replay))
 
 
 class Aside:

@@ -3,6 +3,7 @@
 import math
 
 from checks.claim import Hypothesis
+from theory.noise_rows import MOST_EXTRAS, MOST_NOISE, expected_extras
 from theory.setting import Regime
 
 PURE = Hypothesis(
@@ -54,23 +55,17 @@ DISTINCT = Hypothesis(
 
 LOW_NOISE = Hypothesis(
     key="low_noise",
-    name="low noise: sigma_x, sigma_y <= 0.2",
-    holds=lambda regime: max(regime.prompt.sigma_x, regime.prompt.sigma_y) <= 0.2,
+    name=f"low noise: sigma_x, sigma_y <= {MOST_NOISE:g}",
+    holds=lambda regime: max(regime.prompt.sigma_x, regime.prompt.sigma_y) <= MOST_NOISE,
     got=lambda regime: f"sigma_x = {regime.prompt.sigma_x:g}, sigma_y = {regime.prompt.sigma_y:g}",
     suggests={"prompt": {"sigma_x": (0.0, 0.02, 0.05, 0.1), "sigma_y": (0.0, 0.02, 0.05, 0.1)}},
 )
 
-
-def _extras(regime: Regime) -> float:
-    """Other concepts expected in a prompt."""
-    return (regime.prompt.L + 1) * (regime.concepts.K1 - 1) * regime.prompt.p_extra
-
-
 FEW_EXTRAS = Hypothesis(
     key="few_extras",
-    name="few other concepts in a prompt: (L + 1)(K1 - 1) p_extra <= 1/4",
-    holds=lambda regime: _extras(regime) <= 0.25,
-    got=lambda regime: f"(L + 1)(K1 - 1) p_extra = {_extras(regime):.3g}",
+    name=f"few other concepts in a prompt: (L + 1)(K1 - 1) p_extra <= {MOST_EXTRAS:g}",
+    holds=lambda regime: expected_extras(regime) <= MOST_EXTRAS,
+    got=lambda regime: f"(L + 1)(K1 - 1) p_extra = {expected_extras(regime):.3g}",
     suggests={"prompt": {"p_extra": (0.0, 0.01, 0.02)}},
 )
 

@@ -6,8 +6,7 @@ from theory import forward as fw
 from theory import span
 from theory.functions import AttentionMean, SignSum
 
-_KIND, _KINDS = sp.Symbol("j", integer=True, positive=True), sp.Symbol("J", integer=True, positive=True)
-RANGES = fw.RANGES | span.RANGES | {span.s: (1, span.D), span.t: (1, span.D), _KIND: (1, _KINDS)}
+RANGES = fw.RANGES | span.RANGES | {span.j: (1, span.J)}
 """The whole range of every letter; a letter with primes runs as far as the letter."""
 
 

@@ -13,7 +13,7 @@ import sympy as sp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from theory import forward as fw
-from theory import functions, span
+from theory import functions
 from theory.derivative import whole_range
 from theory.derive import Recursion
 from theory.notation import fates, notation
@@ -147,8 +147,7 @@ def _letters(recursion: Recursion) -> list[Letter]:
         if letter == fw.e:
             first, last = -1, 1
         else:
-            # Rows and columns of level Z run over the directions of the words, as u does.
-            first, last = whole_range(span.u if letter in (span.s, span.t) else letter)
+            first, last = whole_range(letter)
         ends = {"first": str(first), "last": str(last), "step": 2 if letter == fw.e else 1}
         found.append(Letter(symbol=text(letter), latex=latex(letter), **ends))
     return found

@@ -6,6 +6,7 @@ to SGD of the full model fed the same prompts.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import psutil
@@ -162,6 +163,35 @@ def integrate(
     stacked = {name: np.stack([record[name] for record in recorded], axis=1) for name in recorded[0]}
     trajectory = {name: array if ensemble else array[0] for name, array in stacked.items()}
     return {"step": np.asarray(records), **trajectory}
+
+
+def recorded_run(
+    regime: Regime,
+    state: Any,
+    *,
+    level: str,
+    step: Callable[[Any, int], Any],
+    observe: Callable[[Any], Arrays],
+    ensemble: bool,
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
+    """The trajectory of a level that runs at any state: `step(state, t)` takes step t, `observe(state)` has a member axis first.
+
+    Records on the second axis; without the member axis unless `ensemble`. Its kind Diverged of PolysemeError, naming the level.
+    """
+    records, recorded = regime.training.record_steps(), []
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is reported below, in words
+        for t in range(regime.training.steps + 1):
+            if t == records[len(recorded)]:
+                recorded.append(observe(state))
+                if not all(np.isfinite(array).all() for array in recorded[-1].values()):
+                    raise Diverged(f"level {level} diverged before step {t}; type a smaller step size in [training]")
+                if progress:
+                    progress(t, regime.training.steps)
+            if t < regime.training.steps:
+                state = step(state, t)
+    stacked = {name: np.stack([record[name] for record in recorded], axis=1) for name in recorded[0]}
+    return {"step": np.asarray(records)} | {name: array if ensemble else array[0] for name, array in stacked.items()}
 
 
 def for_members(trajectory: Mapping[str, np.ndarray], seeds: int) -> dict[str, np.ndarray]:

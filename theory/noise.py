@@ -22,15 +22,15 @@ import sympy as sp
 
 from theory import forward as fw
 from theory import span
+from theory.derivative import whole_range
 from theory.functions import LOSSES, SMOOTHED, LogTotal, SmoothReLU
 from theory.staged import Definition
 
 q, i, v = span.q, fw.i, span.v  # row, neuron, label direction
 s, t, u = span.s, span.t, span.u  # word directions
 w = sp.Symbol("u'", integer=True, positive=True)
-j = sp.Symbol("j", integer=True, positive=True)  # kind of demonstration
+j, J = span.j, span.J  # kind of demonstration
 N, D, D_y, m = span.N, span.D, span.D_y, fw.m
-J = sp.Symbol("J", integer=True, positive=True)
 
 # The prompt of a row: probability, label, query word; of each kind how many there are, whether they match, word and label.
 p, e, x_query = span.p, span.e, span.x_query
@@ -67,7 +67,7 @@ class _Stages:
 
 def _over(letter: sp.Symbol, body: sp.Expr) -> sp.Expr:
     """The sum over the whole range of a letter."""
-    return sp.Sum(body, (letter, 1, {i: m, v: D_y, s: D, u: D, w: D, j: J, q: N}[letter]))
+    return sp.Sum(body, (letter, *whole_range(letter)))
 
 
 def forward_pass(activation: str = "relu") -> NoisePass:

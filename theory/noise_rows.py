@@ -19,8 +19,10 @@ from theory.coefficients import constants
 from theory.setting import PolysemeError, Regime
 
 Order = Literal[0, 1, 2]
-FEW_EXTRAS = 1.0
-"""Other concepts expected in a prompt, (L + 1)(K1 - 1) p_extra: from there on the first terms of the law say nothing."""
+MOST_NOISE, MOST_EXTRAS = 0.2, 0.25
+"""Up to where level N is a theory: the noise at which what it drops was measured, and the other concepts expected in a prompt."""
+_SENSELESS = 1.0
+"""Other concepts expected in a prompt from which on the first terms of the law say nothing, and probabilities are negative."""
 
 _QUERY = 2
 """The kinds of words: demonstrations of sign + and - (0 and 1), and the query."""
@@ -60,14 +62,18 @@ class Rows:
         return {name: array[None] for name, array in vars(self).items()}
 
 
+def expected_extras(regime: Regime) -> float:
+    """How many other concepts a prompt has on average, (L + 1)(K1 - 1) p_extra."""
+    return (regime.prompt.L + 1) * (regime.concepts.K1 - 1) * regime.prompt.p_extra
+
+
 def prompt_rows(regime: Regime, *, order: Order = 1) -> Rows:
     """The table to an order in p_extra; PolysemeError if extras are not few."""
     concepts, prompt = regime.concepts, regime.prompt
-    slots = (prompt.L + 1) * (concepts.K1 - 1)
-    if (expected := slots * prompt.p_extra) > FEW_EXTRAS:
+    if (expected := expected_extras(regime)) > _SENSELESS:
         raise PolysemeError(
             f"level N is the theory of few extras, got (L + 1)(K1 - 1) p_extra = {expected:.3g} other concepts in a prompt, "
-            f"expected at most {FEW_EXTRAS:g}; type p_extra = {FEW_EXTRAS / slots:.2g} or less"
+            f"expected at most {_SENSELESS:g}; type p_extra = {_SENSELESS * prompt.p_extra / expected:.2g} or less"
         )
     if prompt.p_extra == 0 or concepts.K1 == 1:
         order = 0

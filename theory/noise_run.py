@@ -13,14 +13,31 @@ from theory import forward as fw
 from theory import noise
 from theory.coefficients import concept_vectors, constants, require_level_b
 from theory.derive import Recursion, derive
-from theory.integrate import Diverged, Progress, integrate, step_size
+from theory.integrate import Progress, integrate, recorded_run, step_size
 from theory.named import NamedAxes
-from theory.noise_rows import Order, prompt_rows
+from theory.noise_rows import MOST_EXTRAS, MOST_NOISE, Order, expected_extras, prompt_rows
 from theory.setting import PolysemeError, Regime
 
 Arrays = dict[str, Float[np.ndarray, "..."]]
+_State = tuple[Arrays, Float[np.ndarray, " E"]]
 MOST_NUMBERS = 2 * 10**7
 """Rows times kinds times neurons: a step then takes seconds, and its arrays a few GiB."""
+
+
+def require_low_noise(regime: Regime, *, source: str) -> None:
+    """PolysemeError with one sentence if noise or extras are beyond what level N is a theory of."""
+    prompt = regime.prompt
+    for key, value in (("sigma_x", prompt.sigma_x), ("sigma_y", prompt.sigma_y)):
+        if value > MOST_NOISE:
+            raise PolysemeError(
+                f"{source}: level N is the theory of low noise, got [prompt] {key} = {value:g}, expected at most {MOST_NOISE:g}; "
+                f"type {key} = {MOST_NOISE:g} or less, or run `polyseme simulate` for the full model"
+            )
+    if (expected := expected_extras(regime)) > MOST_EXTRAS:
+        raise PolysemeError(
+            f"{source}: level N is the theory of few extras, got (L + 1)(K1 - 1) p_extra = {expected:.3g}, expected at most "
+            f"{MOST_EXTRAS:g}; type p_extra = {MOST_EXTRAS * prompt.p_extra / expected:.2g} or less, or run `polyseme simulate`"
+        )
 
 
 def project_noisy(initial: Mapping[str, Float[np.ndarray, "..."]], K1: int) -> tuple[Arrays, Float[np.ndarray, " E"]]:
@@ -168,22 +185,19 @@ def integrate_noise(
         return integrate(regime, initial, progress=progress)
     require_level_b(regime.replace(prompt={"p_extra": 0.0, "sigma_x": 0.0, "sigma_y": 0.0}), initial, source="level N")
     run = NoiseRun(regime, np.asarray(initial["r"]), order=order, recursion=recursion, rows=rows)
-    training = regime.training
-    state, rest = project_noisy(initial, regime.concepts.K1)
-    records, recorded = training.record_steps(), []
-    with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is reported below, in words
-        for t in range(training.steps + 1):
-            if t == records[len(recorded)]:
-                recorded.append(run.observe(state, rest))
-                if not all(np.isfinite(array).all() for array in recorded[-1].values()):
-                    raise Diverged(f"level N diverged before step {t}; type a smaller step size in [training]")
-                if progress:
-                    progress(t, training.steps)
-            if t < training.steps:
-                eta = step_size(regime, t)
-                state = run.step(state, rest, eta)
-                # W_Q and W_K outside the concepts decay; what noise adds there is of order sigma_x^4.
-                rest = rest * (1 - eta * training.lam) ** 2
-    stacked = {name: np.stack([record[name] for record in recorded], axis=1) for name in recorded[0]}
-    ensemble = initial["W_Q"].ndim == 3
-    return {"step": np.asarray(records)} | {name: array if ensemble else array[0] for name, array in stacked.items()}
+
+    def step(now: _State, t: int) -> _State:
+        state, rest = now
+        eta = step_size(regime, t)
+        # W_Q and W_K outside the concepts decay; what noise adds there is of order sigma_x^4.
+        return run.step(state, rest, eta), rest * (1 - eta * regime.training.lam) ** 2
+
+    return recorded_run(
+        regime,
+        project_noisy(initial, regime.concepts.K1),
+        level="N",
+        step=step,
+        observe=lambda now: run.observe(*now),
+        ensemble=initial["W_Q"].ndim == 3,
+        progress=progress,
+    )

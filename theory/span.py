@@ -15,9 +15,10 @@ from theory.peirce import Frame, Letter, Operator, Vector
 
 q, ell, u, v = sp.symbols("q l u v", integer=True, positive=True)  # prompt, demonstration, word and label direction
 s, t = sp.symbols("s t", integer=True, positive=True)  # row and column of a coefficient of the state
+j, J = sp.symbols("j J", integer=True, positive=True)  # kinds of demonstration (`noise.py`), and how many there are
 N, D, D_y = sp.symbols("N D D_y", integer=True, positive=True)
 
-RANGES = {q: (1, N), ell: (1, L), u: (1, D), v: (1, D_y), i: (1, m)}
+RANGES = {q: (1, N), ell: (1, L), u: (1, D), v: (1, D_y), i: (1, m), s: (1, D), t: (1, D)}
 
 WORDS = Frame(families={"s": Letter(u, D)}, dimension=sp.Symbol("d_x", integer=True, positive=True))
 LABELS = Frame(families={"t": Letter(v, D_y)}, dimension=sp.Symbol("d_y", integer=True, positive=True))

@@ -15,7 +15,7 @@ from theory.coefficients import concept_vectors
 from theory.derive import Recursion, derive
 from theory.enumeration import PromptTable, enumerate_prompts
 from theory.forward import eta, lam
-from theory.integrate import Diverged, Progress, step_size
+from theory.integrate import Progress, recorded_run, step_size
 from theory.named import NamedAxes
 from theory.setting import PolysemeError, Regime
 
@@ -129,21 +129,16 @@ def integrate_span(
     run = SpanRun(chosen, regime, np.asarray(initial["r"]))
     law = enumerate_prompts(regime).arrays()
     state = run.kept(project_span(initial, regime.concepts.K1))
-    records, recorded = training.record_steps(), []
     fed = iter(batches) if batches is not None else None
-    with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is reported below, in words
-        for t in range(training.steps + 1):
-            if t == records[len(recorded)]:
-                recorded.append(run.observe(state, law))
-                if not all(np.isfinite(array).all() for array in recorded[-1].values()):
-                    raise Diverged(f"level Z diverged before step {t}; type a smaller step size in [training]")
-                if progress:
-                    progress(t, training.steps)
-            if t < training.steps:
-                state = run.step(state, law if fed is None else next(fed).arrays(), step_size(regime, t))
-    stacked = {name: np.stack([record[name] for record in recorded], axis=1) for name in recorded[0]}
-    ensemble = initial["W_Q"].ndim == 3
-    return {"step": np.asarray(records)} | {name: array if ensemble else array[0] for name, array in stacked.items()}
+    return recorded_run(
+        regime,
+        state,
+        level="Z",
+        step=lambda now, t: run.step(now, law if fed is None else next(fed).arrays(), step_size(regime, t)),
+        observe=lambda now: run.observe(now, law),
+        ensemble=initial["W_Q"].ndim == 3,
+        progress=progress,
+    )
 
 
 def truncation_residual(

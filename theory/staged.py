@@ -65,9 +65,8 @@ def _slope(parts: Sequence[sp.Expr], x: sp.Indexed) -> sp.Expr:
 def _in_names(expression: sp.Expr, stages: Sequence[Definition]) -> sp.Expr:
     """The expression with the meanings of stages that occur in it called by their names."""
     for stage in stages:
-        if not isinstance(
-            stage.meaning, (sp.Add, sp.Mul)
-        ):  # a sum or product may be taken apart and put together otherwise
+        # a sum or product may be taken apart and put together otherwise
+        if not isinstance(stage.meaning, (sp.Add, sp.Mul)):
             expression = expression.xreplace({stage.meaning: stage.name})
     return expression
 
@@ -78,13 +77,3 @@ def _check_order(stages: Sequence[Definition]) -> None:
         if early := {x.base for x in stage.meaning.atoms(sp.Indexed)} & later:
             raise ValueError(f"{stage.name} is defined by {early}, which come later")
         later.remove(stage.name.base)
-
-
-def written_out(expression: sp.Expr, stages: Sequence[Definition]) -> sp.Expr:
-    """The expression with the stages replaced by what they stand for, down to the coefficients."""
-    for stage in reversed(stages):
-        expression = expression.replace(
-            lambda node, base=stage.name.base: isinstance(node, sp.Indexed) and node.base == base,
-            lambda node, stage=stage: stage.meaning.xreplace(dict(zip(stage.name.indices, node.indices, strict=True))),
-        )
-    return expression

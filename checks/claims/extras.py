@@ -1,21 +1,19 @@
 """Claims about other concepts in the words: drift, runs, and what grows (THEORY.md section 4, P1 and P5)."""
 
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from checks.claim import Claim, WrongTwin
-from checks.claims.noise import random_state
+from checks.claims.noise import drift_of_level_n, local_orders, random_state, remainder
 from checks.evidence import Bounded, Evidence, Fitted
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import ROUND_OFF, Basis, Ground
 from checks.rules.bound import UpperBound
 from checks.rules.exact import Order
-from theory.coefficients import concept_vectors
 from theory.derive import derive
-from theory.noise_rows import prompt_rows
-from theory.noise_run import NoiseRun, integrate_noise, project_noisy
+from theory.noise_rows import expected_extras, prompt_rows
+from theory.noise_run import integrate_noise
 from theory.setting import Regime
 from theory.span_run import word_frame
 
@@ -54,20 +52,14 @@ def _drift_order(laboratory: Laboratory, stated: Stated) -> Evidence:
     rows, facts = [], {}
     for number, plain in enumerate(STATES):
         state, left = random_state(laboratory, plain, across=True), []
-        K1 = plain.concepts.K1
-        words, labels = (concept_vectors(state[name], K1).reshape(2 * K1, -1) for name in ("M", "Q"))
         for share in SHARES:
             regime = plain.replace(prompt={"p_extra": share})
             full = laboratory.remembered(
                 f"gradient with extras {regime.digest()}",
                 lambda regime=regime, state=state: laboratory.population_gradient_of(regime, state),
             )
-            run = NoiseRun(regime, state["r"], rows=_rows_of(regime, stated))
-            found = run.gradient(*project_noisy(state, K1))
-            gaps = [words @ full[name] @ words.T - found[name][0] for name in ("W_Q", "W_K")]
-            gaps.append(full["W_O"] @ labels.T - found["W_O"][0])
-            left.append(float(np.sqrt(sum(np.square(gap).sum() for gap in gaps))))
-        orders = [float(np.log2(one / other)) for one, other in pairwise(left)]
+            left.append(remainder(state, full, drift_of_level_n(regime, state, rows=_rows_of(regime, stated))))
+        orders = local_orders(left)
         # A local order is n + c p: halving p halves its deviation, so the last correction bounds what is left.
         order, half_width = 2 * orders[-1] - orders[-2], abs(orders[-1] - orders[-2])
         rows.append(Fitted(name=f"order in p_extra, state {number}", order=order, half_width=half_width))
@@ -114,8 +106,7 @@ def _trained(laboratory: Laboratory, share: float) -> tuple[Arrays, Arrays]:
 
 def _left_out(regime: Regime) -> float:
     """The chance of two other concepts or more in a prompt, to leading order: what a table of first order leaves out."""
-    slots = (regime.prompt.L + 1) * (regime.concepts.K1 - 1)
-    return (slots * regime.prompt.p_extra) ** 2 / 2
+    return expected_extras(regime) ** 2 / 2
 
 
 def _runs(laboratory: Laboratory, stated: Stated) -> Evidence:
@@ -202,8 +193,8 @@ PRODUCTS = Claim(
     measure=_products,
     rule=UpperBound(
         is_statistical=False,
-        reason="P5 asks that concept-specific products win; a demonstration whose other concept agrees with the query's sign helps "
-        "the answer, so attention learns to look at it, and that is no small effect",
+        reason="P5 asks that concept-specific products win. Three quarters is ours: a half was seen, since a demonstration whose other "
+        "concept agrees with the query's sign helps the answer; p_extra is the order of all else",
     ),
     wrong_twin=WrongTwin(
         name="nothing but the concept's own",

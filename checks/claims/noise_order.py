@@ -1,12 +1,12 @@
 """Claims about level N by quadrature of the full model's gradient, so that no chance blurs them (THEORY.md section 4)."""
 
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 from scipy.stats import norm
 
 from checks.claim import Claim, WrongTwin
-from checks.claims.noise import STATES, What, drift_of_level_n, random_state, wrong
+from checks.claims.noise import STATES, What, drift_of_level_n, local_orders, random_state, remainder, wrong
 from checks.evidence import Bounded, Evidence, Fitted
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import Basis, Ground
@@ -64,19 +64,15 @@ def _at_nodes(regime: Regime, state: Arrays, sigma: float) -> Arrays:
 
 def _order(laboratory: Laboratory, what: What) -> Evidence:
     state, left = random_state(laboratory, SMOOTH, size=0.7), []
-    K1 = SMOOTH.concepts.K1
-    words, labels = concept_vectors(state["M"], K1)[0], concept_vectors(state["Q"], K1)[0]
     for sigma in ORDER_LEVELS:
         noisy = SMOOTH.replace(prompt={"sigma_x": sigma, "sigma_y": sigma})
         full = laboratory.remembered(
             f"gradient at nodes {sigma}",
             lambda sigma=sigma: laboratory.autograd(state, _at_nodes(SMOOTH, state, sigma), activation="identity"),
         )
-        found = drift_of_level_n(noisy, state, wrong(derive("N", activation="identity"), what))
-        gaps = [words @ full[name] @ words.T - found[f"{name}_blocks"][0] for name in ("W_Q", "W_K")]
-        gaps.append(full["W_O"] @ labels.T - np.concatenate([found["alpha"], found["beta"]], axis=1))
-        left.append(float(np.sqrt(sum(np.square(gap).sum() for gap in gaps))))
-    orders = [float(np.log2(one / other)) for one, other in pairwise(left)]
+        found = drift_of_level_n(noisy, state, recursion=wrong(derive("N", activation="identity"), what))
+        left.append(remainder(state, full, found))
+    orders = local_orders(left)
     # The next order is two higher: halving sigma divides its part by four, so a third of the last step is still to come.
     step = (orders[-1] - orders[-2]) / 3
     row = Fitted(name="order in sigma", order=orders[-1] + step, half_width=abs(step))
@@ -144,11 +140,10 @@ def _single(laboratory: Laboratory, what: What) -> Evidence:
         # Small: then the output moves the slope of the loss by a thousandth, and gates are all there is.
         state = random_state(laboratory, SINGLE) | {"W_O": SIZE * rng.normal(size=(1, 3))}
         full = laboratory.autograd(state, _split_at_the_kink(state))["W_O"][0]
-        coefficients, rest = project_noisy(state, 1)
-        found = NoiseRun(SINGLE, state["r"], recursion=wrong(derive("N"), what)).gradient(coefficients, rest)
+        found = drift_of_level_n(SINGLE, state, recursion=wrong(derive("N"), what))
         outside = state["W_O"][0] - labels.T @ (labels @ state["W_O"][0])
         wanted = np.array([*(labels @ full), full @ outside / np.linalg.norm(outside)])
-        gap = np.array([*found["W_O"][0, 0], found["rho"][0, 0]]) - wanted
+        gap = np.array([*found["W_O"][0], found["rho"][0]]) - wanted
         rows.append(Bounded(name=f"neuron {number}", value=float(np.abs(gap).max() / np.abs(wanted).max()), bound=SIZE))
     return Evidence(rows=tuple(rows), facts={"sigma_y": SINGLE.prompt.sigma_y, "size of neurons": SIZE})
 
@@ -212,7 +207,8 @@ SLOPES = Claim(
     asserts=lambda: "as derived",
     measure=_slopes,
     rule=UpperBound(
-        reason="10^-8 of the sum of sizes: (10^-3)^4 times a fifth derivative, which gates within reach make large",
+        reason="10^-8 of the sum of sizes: differences of step 10^-3 leave (10^-3)^4 times a fifth derivative, and gates of width 0.1 make "
+        "that (1/0.1)^4 as large",
         is_statistical=False,
     ),
     wrong_twin=WrongTwin(

@@ -98,7 +98,7 @@ def integrate(
 ) -> None:
     """Integrate the recursion of a regime: level B for pure prompts, level N under noise, level Z for extras without noise.
 
-    Level N leaves out what docs/THEORY.md section 4 says, and is refused where that is no longer small.
+    What level N leaves out is in docs/level_n.md; it is refused where that is no longer small.
 
     Example: polyseme integrate regimes/default.toml --out theory.npz
 
@@ -125,8 +125,9 @@ def integrate(
             if chosen == "B":
                 trajectory = run(regime, state, progress=progress)
             elif chosen == "N":
-                from theory.noise_run import integrate_noise
+                from theory.noise_run import integrate_noise, require_low_noise
 
+                require_low_noise(regime, source=str(regime_file))
                 trajectory = integrate_noise(regime, state, progress=progress)
             else:
                 from theory.span_run import integrate_span

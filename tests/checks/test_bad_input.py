@@ -158,8 +158,11 @@ def test_level_b_is_refused_where_it_is_not_the_theory(folder):
 
     Path("crowded.toml").write_text(GOOD.replace("L = 3", "L = 3\np_extra = 0.5\nsigma_y = 0.1"))
     sentence = refusal(folder, "integrate", "crowded.toml", "--out", "out.npz")
+    check(sentence, r"level N is the theory of few extras, got .* = 2, .*; type p_extra = 0.062 or less")
+    Path("loud.toml").write_text(GOOD.replace("L = 3", "L = 3\nsigma_y = 0.5"))
+    sentence = refusal(folder, "integrate", "loud.toml", "--out", "out.npz")
     check(
-        sentence, r"level N is the theory of few extras, got .* = 2 other concepts in a prompt, .*; type p_extra = 0.25"
+        sentence, r"loud.toml: level N is the theory of low noise, got \[prompt\] sigma_y = 0.5, .*; type sigma_y = 0.2"
     )
 
     def leak(W: np.ndarray) -> np.ndarray:
