@@ -336,7 +336,7 @@ DRIFT = Claim(
     measure=_drift,
     rule=DRIFT_RULE,
     plan=lambda laboratory: DRIFT_RULE.design(
-        spread=1.2, rows=812, level=laboratory.level, fewest=_BATCHES, most=_BATCHES
+        spread=1.1, rows=812, level=laboratory.level, fewest=_BATCHES, most=_BATCHES
     ),
     wrong_twin=WrongTwin(
         name="Stein's term of the wrong sign",

@@ -113,7 +113,7 @@ DESCENT = Claim(
     asserts=lambda: prediction,
     measure=_descent,
     rule=THREE_PERCENT,
-    plan=lambda laboratory: _planned(laboratory, rule=THREE_PERCENT, spread=0.02, rows=130, samples=MEMBERS),
+    plan=lambda laboratory: _planned(laboratory, rule=THREE_PERCENT, spread=0.0175, rows=130, samples=MEMBERS),
     wrong_twin=WrongTwin(name="level B", statement="those of level B", asserts=lambda: _without),
     uses=(
         "gradient/level_n_drift_matches_full_model",
