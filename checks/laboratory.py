@@ -291,11 +291,11 @@ class Laboratory:
         cells = (concept, (e < 0).astype(int), (signs > 0).sum(axis=-1))
         return np.bincount(np.ravel_multi_index(cells, shape).ravel(), minlength=int(np.prod(shape))).reshape(shape)
 
-    def prompts(self, regime: Regime, initial: Mapping[str, np.ndarray], *, count: int) -> Arrays:
-        """A sample of prompts of any regime."""
+    def prompts(self, regime: Regime, initial: Mapping[str, np.ndarray], *, count: int, stream: int = 0) -> Arrays:
+        """A sample of prompts of any regime; another `stream` gives independent ones."""
         from sim.probe import sample_prompts
 
-        return sample_prompts(regime, dict(initial), count=count)
+        return sample_prompts(regime, dict(initial), count=count, seed_offset=stream)
 
     def draw(self, regime: Regime) -> Arrays:
         """A random initial state of any regime."""

@@ -5,6 +5,7 @@ from checks.claims import (
     algebra,
     anywhere,
     balance,
+    bayes,
     closure,
     complement,
     draws,
@@ -49,4 +50,5 @@ CLAIMS: tuple[Claim, ...] = (
     *noisy_runs.CLAIMS,
     *extras.CLAIMS,
     *dynamics.CLAIMS,
+    *bayes.CLAIMS,
 )

@@ -11,6 +11,7 @@ from checks.claims import (
     CLAIMS,
     algebra,
     balance,
+    bayes,
     dynamics,
     extras,
     identities,
@@ -222,10 +223,10 @@ def cases():
             yield pytest.param(name, identifier, id=f"{name}-{identifier}")
 
 
-# Tried in regimes of their own by test_invariants.py, test_dynamics.py, test_noise.py and, on the minimal regime, test_verify.py.
+# Tried in regimes of their own by test_invariants.py, test_dynamics.py, test_noise.py, test_bayes.py and, on the minimal regime, test_verify.py.
 ELSEWHERE = {
     claim.id: claim
-    for module in (balance, dynamics, extras, identities, invariants, noise, noise_order, noisy_runs, penalty)
+    for module in (balance, bayes, dynamics, extras, identities, invariants, noise, noise_order, noisy_runs, penalty)
     for claim in module.CLAIMS
 }
 
