@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from checks.evidence import Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import Basis
-from theory.setting import Regime
+from theory.setting import PolysemeError, Regime
 
 
 class Verdict(StrEnum):
@@ -37,6 +37,10 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
     Verdict.ERROR: ("!", "the check itself failed: it broke, or its wrong twin survived, so it could not have failed"),
 }
 """Each verdict with its symbol and its meaning, from good to bad; only the first is green."""
+
+
+class OutsideHypotheses(PolysemeError):
+    """A hypothesis that only the evidence can show does not hold, such as one about the start: the claim is not applicable."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 import sympy as sp
 
 from checks.budget import settle
-from checks.claim import Claim, Judgement, Plan, Verdict
+from checks.claim import Claim, Judgement, OutsideHypotheses, Plan, Verdict
 from checks.claims import CLAIMS
 from checks.evidence import Evidence
 from checks.files import as_json
@@ -60,6 +60,8 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
                 raise ValueError(f"planned {plan.samples} samples for each row and took {sorted(taken)}")
             control = _try_twin(claim, here)
             verdict, sentence = _with_control(verdict, sentence, control)
+    except OutsideHypotheses as problem:
+        verdict, sentence, plan = Verdict.NOT_APPLICABLE, str(problem), None
     except PolysemeError as problem:
         verdict, sentence = Verdict.MISSING, str(problem)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ Arrays = dict[str, np.ndarray]
 Activation = Literal["relu", "leaky_relu", "identity"]
 Loss = Literal["logistic", "squared", "exponential"]
 Sampling = Literal["literal", "reduced", "words not projected", "labels not projected"]
+Effort = Literal["small", "full"]
 Result = TypeVar("Result")
 
 # The share of each of a hundred statistical claims in the suite's budget, in one direction.
@@ -55,16 +56,22 @@ def read_only(arrays: Arrays) -> Arrays:
 class Laboratory:
     """Runs and probes of one regime, cached; shared arrays are read-only."""
 
-    def __init__(self, regime: Regime, *, level: float = ONE_OF_A_HUNDRED) -> None:
-        """Nothing is run until it is asked for. `level`: each statistical claim's even share of the budget."""
+    def __init__(self, regime: Regime, *, level: float = ONE_OF_A_HUNDRED, effort: Effort = "small") -> None:
+        """Nothing is run until it is asked for. `level`: each statistical claim's even share of the budget.
+
+        `effort` chooses between two declared designs of the claims that need large ensembles.
+        """
         self.regime, self.level = regime, level
+        self.effort: Effort = effort
         self._memory: dict[str, Any] = {}
 
     def at(self, regime: Regime) -> "Laboratory":
         """The laboratory of another regime, made once; this one for its own."""
         if regime == self.regime:
             return self
-        return self.remembered(f"at {regime.digest()}", lambda: Laboratory(regime, level=self.level))
+        return self.remembered(
+            f"at {regime.digest()}", lambda: Laboratory(regime, level=self.level, effort=self.effort)
+        )
 
     @cached_property
     def one(self) -> Regime:

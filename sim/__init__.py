@@ -18,6 +18,7 @@ differentiated by autograd; its twin, the fast step, has the same gradient in cl
 - `sim.engine`    how a step is taken: autograd, closed form, compiled
 - `sim.evaluate`  exact or sampled expectations along a run
 - `sim.train`     `simulate`, and runs that can be kept and taken up again
+- `sim.memory`    what the C library does with freed memory                      (no torch)
 - `sim.device`    where a run happens and in which precision
 - `sim.probe`     gradients and samples that checks ask for
 - `sim.drift`     the expected gradient under noise by Monte Carlo, and descent along it

@@ -1,8 +1,6 @@
 """Where a run happens and in which precision."""
 
-import ctypes
 import platform
-from contextlib import suppress
 
 import torch
 
@@ -25,18 +23,6 @@ def resolve(regime: Regime) -> tuple[torch.device, torch.dtype]:
 def is_on_gpu(regime: Regime) -> bool:
     """Whether a run of this regime happens on a GPU; PolysemeError as `resolve`."""
     return resolve(regime)[0].type == "cuda"
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next one, where it can be told so.
-
-    glibc gives large blocks back to the system at once and takes them anew, page by page: measured, that doubled the
-    time of a step with literal noise, and made it jump. Memory still has the limit of `sim.plan.check_fits`.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-    with suppress(OSError, AttributeError):
-        for parameter in (trim_threshold, mmap_threshold):
-            ctypes.CDLL(None).mallopt(parameter, 2**30)
 
 
 def one_thread() -> None:

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sim.device import keep_freed_memory, resolve
+from sim.device import resolve
 from sim.draws import PromptStream
 from sim.enumeration import enumerate_prompts
+from sim.memory import keep_freed_memory
 from sim.model import Functions, Outcome, Weights, outcome
 from sim.philox import Address, key_of
 from sim.plan import steps_at_once, takes_long

@@ -15,6 +15,7 @@ coefficients  full weights to coefficients and back to arrays
 lower         from symbols to NumPy code; `named` evaluates what has too many letters for it; `fast` the cheaper form
 integrate     the discrete and the stochastic recursion; `span_run` those of level Z, `noise_run` those of level N, from
               the table of prompts in `noise_rows`
+ensemble      the stochastic recursion of many members side by side; `escape` when they leave the initial plateau
 gate_flow     the gradient flow across gate events; `flow` the recursion beside it
 certified     the recursion in balls, with a proven error bar; `numbers` runs the lowered source over other numbers
 show          LaTeX, text and JSON of the executed objects, by article, document, notation, printing, prose and stages

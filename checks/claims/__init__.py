@@ -11,6 +11,7 @@ from checks.claims import (
     draws,
     dynamics,
     engines,
+    error_curve,
     extras,
     fluctuation,
     forms,
@@ -50,5 +51,6 @@ CLAIMS: tuple[Claim, ...] = (
     *noisy_runs.CLAIMS,
     *extras.CLAIMS,
     *dynamics.CLAIMS,
+    *error_curve.CLAIMS,
     *bayes.CLAIMS,
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 
 import numpy as np
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, norm
 from scipy.stats import t as student
 
 from checks.claim import Judgement, Plan, Verdict
@@ -70,6 +70,15 @@ class UpperBound:
         most_hits = trials - refuting + 1
         detects = float(beta.ppf(power, refuting, most_hits)) / bound if most_hits > 0 else inf
         return Plan(samples=trials, detects=detects, power=max(0.0, reached(trials)))
+
+    def design_means(
+        self, *, bound: float, truth: float, spread: float, rows: int, level: float, samples: int, power: float = POWER
+    ) -> Plan:
+        """What a given number of samples shows of means that are `truth`, each sample with standard deviation `spread`."""
+        error = spread / samples**0.5
+        alone, shared = norm.isf(level), norm.isf(level / rows)
+        reached = 1 - rows * float(norm.sf((bound - truth) / error - alone))
+        return Plan(samples=samples, detects=1 + (shared + norm.ppf(power)) * error / bound, power=max(0.0, reached))
 
 
 def _one_sided(row: Bounded | Counted, level: float, rows: int) -> tuple[float, float, float, float]:
