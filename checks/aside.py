@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 
 from checks.claim import Claim
 from checks.claims import CLAIMS
+from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record
 from checks.processes import cores, without_interrupts
 from theory.setting import Regime
@@ -16,14 +17,13 @@ FEWEST = 10
 """Fewer claims than this are not worth the second or two that a process takes to start."""
 
 
-def _work(regime: Regime, level: float, ids: Sequence[str], replay: str, answer: Connection) -> None:
+def _work(regime: Regime, level: float, effort: Effort, ids: Sequence[str], replay: str, answer: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends this one
     from checks.court import try_claim
-    from checks.laboratory import Laboratory
     from sim.device import one_thread
 
     one_thread()
-    laboratory, known = Laboratory(regime, level=level), {claim.id: claim for claim in CLAIMS}
+    laboratory, known = Laboratory(regime, level=level, effort=effort), {claim.id: claim for claim in CLAIMS}
     with suppress(OSError):  # nobody is left to be answered
         for name in ids:
             answer.send(try_claim(known[name], laboratory, replay=replay))
@@ -36,9 +36,7 @@ class Aside:
     process, and ends it whatever it does then.
     """
 
-    def __init__(
-        self, claims: Sequence[Claim], regime: Regime, *, level: float, replay: str, drop: Collection[str]
-    ) -> None:
+    def __init__(self, claims: Sequence[Claim], laboratory: Laboratory, *, replay: str, drop: Collection[str]) -> None:
         """Chooses the claims; `ids` are those taken."""
         ours = {claim.id: claim for claim in CLAIMS}
         taken = tuple(claim.id for claim in claims if claim.scope == "any regime" and ours.get(claim.id) is claim)
@@ -47,7 +45,11 @@ class Aside:
         context = get_context("spawn")
         self._receive, self._send = context.Pipe(duplex=False)
         self._left = len(self.ids)
-        self._process = context.Process(target=_work, args=(regime, level, taken, replay, self._send), daemon=True)
+        self._process = context.Process(
+            target=_work,
+            args=(laboratory.regime, laboratory.level, laboratory.effort, taken, replay, self._send),
+            daemon=True,
+        )
 
     def __enter__(self) -> "Aside":
         """One thread for each process from here on."""

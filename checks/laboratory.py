@@ -238,6 +238,10 @@ class Laboratory:
         """The full model trained as a regime says from a given start, with its final weights."""
         return self._simulate(regime, dict(initial), final=True)
 
+    def train_counted(self, regime: Regime, initial: Mapping[str, np.ndarray]) -> Arrays:
+        """The same with the counts of the prompts of every step."""
+        return self._simulate(regime, dict(initial), counts=True)
+
     def gradients_of_both_engines(self, regime: Regime, state: Arrays) -> tuple[Arrays, Arrays]:
         """Gradients on the same prompts: by the fast step, and by autograd of the model written out."""
         from sim.laws import gradients_of_both_engines

@@ -35,7 +35,7 @@ class Population:
     horizon: int
     plateau: int
     particles: int
-    weighs: bool = True  # False forgets to divide the importance out again, for a wrong twin
+    weighs: bool = True  # False forgets the factors that are kept, for a wrong twin
 
 
 def _resamplings(task: Population) -> set[int]:
@@ -65,7 +65,7 @@ def _run(task: Population) -> float:
             members, importance = members.pick(chosen), wanted[chosen]
         members.advance(draw_at(rng, members))
     error = members.error() * ~members.is_extinct().any(axis=(0, 1))
-    return float((error * np.exp(log_factor - importance if task.weighs else log_factor)).mean())
+    return float((error * np.exp((log_factor if task.weighs else 0.0) - importance)).mean())
 
 
 def _systematic(rng: np.random.Generator, weight: Float[np.ndarray, " n"], kept: int) -> Int[np.ndarray, " kept"]:

@@ -15,7 +15,7 @@ from checks.court import settle_records, try_claim
 from checks.curves import NOISY_MEMBERS, Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
 from checks.files import save_json, save_npz
 from checks.graph import uses_graph
-from checks.laboratory import Laboratory
+from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record, close_over_uses
 from checks.plots import learning_dynamics, measured_against_allowed, save_figure
 from checks.report import Equation, FigureEntry, write_report
@@ -45,18 +45,19 @@ def verify(
     announce: Callable[[Record], None],
     progress: Callable[[str], Progress],
     drop: Collection[str] = (),
+    effort: Effort = "small",
 ) -> list[Record]:
     """Try `claims` on `regime` and write results.json, trajectories, figures and report.html into `out`.
 
     `registered` are all claims that share the false-alarm budget, those tried among them; hypotheses with a key in `drop`
     are not asked for. `announce` is called with each record as it is judged, and once more if the others change it;
-    `progress(task)` gives a callback for a long task.
+    `progress(task)` gives a callback for a long task. `effort` is that of `Laboratory`.
     Returns the records; see `court.exit_status`.
     """
     start = time.perf_counter()
     family = family_size(registered)
-    laboratory = Laboratory(regime, level=even_share(family))
-    with Aside(claims, regime, level=laboratory.level, replay=replay, drop=drop) as aside:
+    laboratory = Laboratory(regime, level=even_share(family), effort=effort)
+    with Aside(claims, laboratory, replay=replay, drop=drop) as aside:
         initial, simulation = simulate_ensemble(regime, progress=progress("train the full model"))
         level = level_of(regime, initial)
         integrated = noisy_curves if level == "N" else theory_curves
@@ -110,7 +111,11 @@ def _tried(
 
     def try_here(claim: Claim) -> None:
         # A laboratory shares what it has run, which a claim of unknown origin may change: such a claim has one of its own.
-        here = laboratory if claim.id in ours else Laboratory(laboratory.regime, level=laboratory.level)
+        here = (
+            laboratory
+            if claim.id in ours
+            else Laboratory(laboratory.regime, level=laboratory.level, effort=laboratory.effort)
+        )
         take([try_claim(claim, here, replay=replay, drop=drop)])
 
     ours = {claim.id for claim in CLAIMS}
@@ -203,6 +208,7 @@ def _provenance(regime: Regime, laboratory: Laboratory, family: int, *, name: st
         "regime": name,
         "seconds": seconds,
         "regime hash (SHA-256)": regime.digest(),
+        "effort": laboratory.effort,
         "seeds": {"first seed": regime.ensemble.seed, "members": regime.ensemble.seeds},
         "false-alarm budget": {
             "whole suite": SUITE_FALSE_ALARM,

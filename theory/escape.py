@@ -46,15 +46,19 @@ def plateau(ensemble: Ensemble) -> Plateau:
     r = ensemble.r[:, None, None, None]
     h = numbers["n_c"] * state["alpha"][:, :, None] + numbers["n_d"] * ebar[:, None] * state["beta"][:, :, None]
     gate = _gate(regime, h)  # (m, K1, counts, member)
-    reach, carried = (r**2 * gate).sum(axis=0), (r * state["beta"][:, :, None] * gate).sum(axis=0)
-    seen = (p.sum(axis=1) * (1 - ebar**2))[..., None]  # all of it, with weight 1 - ebar^2
+    weight = p.sum(axis=1) * (1 - ebar**2)
+    # How open each neuron is to the prompts through which attention learns; (m, K1, member).
+    read = np.einsum("iknj,kn->ikj", gate, weight / weight.sum(axis=1, keepdims=True))
+    # What feeds a neuron counts in full, not as far as its gate is open now: growing, it opens to more prompts. Measured, the
+    # signal grows by this until attention helps it, and by a fifth more than it would with every gate where it is.
+    reach = (r**2 * gate).sum(axis=0)
     signed = ((p[:, 0] - p[:, 1]) * ebar)[..., None]  # E over e of e ebar
     scale = SLOPE_AT_ZERO[regime.training.loss] * numbers["n_d"]
     drift = scale * (signed * reach).sum(axis=1)
     square = scale**2 * ((p.sum(axis=1) * ebar**2)[..., None] * reach**2).sum(axis=1)
     product = state["W_Q_bb"][0] * state["W_K_bb"][0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        signal = (carried * seen).sum(axis=1) / seen.sum(axis=1)
+        signal = (r[:, :, 0] * state["beta"] * read).sum(axis=0)
         log_product = np.log(np.maximum(product, np.finfo(np.float64).tiny))
     return Plateau(t=ensemble.t, signal=signal, drift=drift, variance=square - drift**2, log_product=log_product)
 

@@ -4,19 +4,19 @@ All seeds start from one state whose concepts population descent learns; the err
 What is said of the rate is said of seeds that survive: no concept of theirs goes extinct.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from checks.claim import Claim, Hypothesis, OutsideHypotheses, Plan, WrongTwin
 from checks.ensembles import Curve, Stream, error_curve, generator, in_chunks
-from checks.evidence import Bounded, Estimated, Evidence
+from checks.evidence import Estimated, Evidence
 from checks.hypotheses import MATCHED, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import STATISTICS
-from checks.rules.bound import UpperBound, proportion_interval
+from checks.rules.bound import proportion_interval
 from checks.rules.equivalence import Equivalence
 from theory.coefficients import project
 from theory.ensemble import Ensemble
@@ -145,88 +145,6 @@ def window(laboratory: Laboratory) -> Int[np.ndarray, " edges"]:
     return np.round(np.linspace(low[0], last[-1], of.stretches + 1)).astype(int)
 
 
-# -- rates ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rates:
-    """Local rates of a curve in some clock, -d log(error) / ds on each stretch; `influence`: each seed's part in each."""
-
-    values: Float[np.ndarray, " stretch"]
-    influence: Float[np.ndarray, "stretch seed"]
-
-    @property
-    def errors(self) -> Float[np.ndarray, " stretch"]:
-        """Standard errors: seeds are independent, prompts within a seed are not."""
-        return self.influence.std(axis=1, ddof=1) / np.sqrt(self.influence.shape[1])
-
-
-Clock = Callable[[np.ndarray], np.ndarray]
-
-
-def rates(of: Curve, edges: np.ndarray, clock: Clock = lambda t: t) -> Rates:
-    """Of survivors, between the given records, by the delta method."""
-    x = of.excess[edges]
-    mean = x.mean(axis=1)
-    passed = np.diff(clock(of.steps[edges].astype(np.float64)))
-    share = x / mean[:, None]
-    return Rates(values=-np.diff(np.log(mean)) / passed, influence=-np.diff(share, axis=0) / passed[:, None])
-
-
-def _log_ratio(of: Rates, i: int, j: int) -> tuple[float, np.ndarray]:
-    """log(rate_i / rate_j) and each seed's part in it."""
-    value = float(np.log(of.values[i] / of.values[j]))
-    return value, of.influence[i] / of.values[i] - of.influence[j] / of.values[j]
-
-
-def _row(name: str, value: float, influence: np.ndarray, bound: float) -> Bounded:
-    samples = len(influence)
-    error = float(influence.std(ddof=1) / np.sqrt(samples))
-    return Bounded(name=name, value=value, bound=bound, standard_error=error, samples=samples)
-
-
-def rates_table(laboratory: Laboratory) -> dict[str, object]:
-    """The window's local rates with simultaneous intervals, and a single rate with its lack of fit, as plain numbers."""
-    of, edges = main_curve(laboratory), window(laboratory)
-    found = rates(of, edges)
-    z = student_z(laboratory.level, len(found.values), of.seeds)
-    steps = of.steps[edges]
-    single, misfit, p = single_rate(of, edges)
-    return {
-        "from": [int(t) for t in steps[:-1]],
-        "to": [int(t) for t in steps[1:]],
-        "rate per step": [float(x) for x in found.values],
-        "low": [float(x) for x in found.values - z * found.errors],
-        "high": [float(x) for x in found.values + z * found.errors],
-        "relative half-width": [float(x) for x in z * found.errors / found.values],
-        "single rate per step": single,
-        "its lack of fit: chi^2 over degrees of freedom": misfit,
-        "its lack of fit: p": p,
-    }
-
-
-def student_z(level: float, rows: int, samples: int) -> float:
-    """Half-width, in standard errors, of intervals that hold for all rows at once."""
-    from scipy.stats import t as student
-
-    return float(student.isf(level / (2 * rows), samples - 1))
-
-
-def single_rate(of: Curve, edges: np.ndarray) -> tuple[float, float, float]:
-    """One rate for the whole window by generalised least squares on log(error), with chi^2 per degree of freedom and its p."""
-    import statsmodels.api as sm
-    from scipy.stats import chi2
-
-    x = of.excess[edges]
-    mean = x.mean(axis=1)
-    covariance = np.cov(x / mean[:, None]) / of.seeds
-    design = sm.add_constant(of.steps[edges].astype(np.float64))
-    fit = sm.GLS(np.log(mean), design, sigma=covariance).fit()
-    degrees = len(edges) - 2
-    squares = float(fit.scale * degrees)
-    return -float(fit.params[1]), squares / degrees, float(chi2.sf(squares, degrees))
-
-
 def curve_table(laboratory: Laboratory) -> dict[str, object]:
     """The whole curve as plain numbers: exact intervals from one test prompt a seed, which makes independent trials."""
     of, level = main_curve(laboratory), laboratory.level
@@ -259,115 +177,6 @@ def facts_of(laboratory: Laboratory) -> dict[str, object]:
         "window, chosen by the pilot": [int(t) for t in pilot(laboratory).steps[window(laboratory)]],
     }
 
-
-MARGIN = 0.1
-NOT_DECREASING = UpperBound(
-    reason="a tenth of the rate: over one stretch of the window the step size itself falls by a few percent; a power of t loses "
-    "more than that between two stretches"
-)
-
-
-def _adjacent(laboratory: Laboratory, clock: Clock) -> Evidence:
-    of, bound = rates(main_curve(laboratory), window(laboratory), clock), float(-np.log(1 - MARGIN))
-    rows = [
-        _row(f"stretch {i + 1}: log(rate / next rate)", *_log_ratio(of, i, i + 1), bound)
-        for i in range(len(of.values) - 1)
-    ]
-    facts = facts_of(laboratory) | {"rates": rates_table(laboratory), "curve": curve_table(laboratory)}
-    return Evidence(rows=tuple(rows), facts=facts)
-
-
-def _adjacent_plan(laboratory: Laboratory) -> Plan:
-    """What the design shows of a curve with a single rate, its seeds as different as those of the pilot."""
-    of = rates(pilot(laboratory), window(laboratory))
-    pairs = len(of.values) - 1
-    spread = max(float(_log_ratio(of, i, i + 1)[1].std(ddof=1)) for i in range(pairs))
-    return NOT_DECREASING.design_means(
-        bound=float(-np.log(1 - MARGIN)),
-        truth=0.0,
-        spread=spread,
-        rows=pairs,
-        level=laboratory.level,
-        samples=design(laboratory).seeds,
-    )
-
-
-AT_LEAST = Claim(
-    id="exponential/error_falls_at_least_exponentially_above_its_floor",
-    statement="From half of chance on, as far down as the ensemble can see, the local rate of the error of surviving seeds does not "
-    "fall by more than a tenth from one stretch to the next: the error falls at least exponentially in the number of steps.",
-    formula=r"-\tfrac{d}{dt} \log \Pr(e f \le 0 \mid \text{survival}) \ \text{does not decrease}",
-    section="6",
-    hypotheses=CURVE,
-    asserts=lambda: lambda t: t,
-    measure=_adjacent,
-    rule=NOT_DECREASING,
-    plan=_adjacent_plan,
-    wrong_twin=WrongTwin(
-        name="in the sixth power of t",
-        statement="at least as exp(-c t^6)",
-        asserts=lambda: lambda t: t**6,
-    ),
-    uses=("closure/stochastic_recursion_equals_sgd_pathwise",),
-    rests_on=(STATISTICS,),
-)
-
-# -- slower laws ------------------------------------------------------------------------------------------------
-
-SLOWER: Mapping[str, Clock] = {"log t": np.log, "t^0.9": lambda t: t**0.9}
-FASTER = UpperBound(
-    reason="one: the rate in a law's own clock is the same on every stretch if the curve follows that law"
-)
-
-
-def _first_over_last(of: Rates) -> tuple[float, np.ndarray]:
-    value, influence = _log_ratio(of, 0, -1)
-    return float(np.exp(value)), influence * float(np.exp(value))
-
-
-def _slower_laws(laboratory: Laboratory, clocks: Mapping[str, Clock]) -> Evidence:
-    of, edges = main_curve(laboratory), window(laboratory)
-    rows = tuple(
-        _row(f"rate in {name}: first stretch over last", *_first_over_last(rates(of, edges, clock)), 1.0)
-        for name, clock in clocks.items()
-    )
-    return Evidence(rows=rows, facts=facts_of(laboratory))
-
-
-def _slower_plan(laboratory: Laboratory) -> Plan:
-    """What the design shows of a curve like that of the pilot."""
-    of, edges = pilot(laboratory), window(laboratory)
-    found = [_first_over_last(rates(of, edges, clock)) for clock in SLOWER.values()]
-    value, influence = max(found, key=lambda pair: pair[0])
-    return FASTER.design_means(
-        bound=1.0,
-        truth=value,
-        spread=float(influence.std(ddof=1)),
-        rows=len(found),
-        level=laboratory.level,
-        samples=design(laboratory).seeds,
-    )
-
-
-SLOWER_LAWS = Claim(
-    id="exponential/error_falls_faster_than_powers_and_stretched_exponentials",
-    statement="In the same window the error of surviving seeds falls faster than every power of t and than every stretched exponential "
-    "exp(-c t^q) with q up to 0.9: in the clock of each such law its rate grows.",
-    formula=r"\Pr(e f \le 0 \mid \text{survival}) \ll t^{-q},\; e^{-c t^{0.9}}",
-    section="7",
-    hypotheses=CURVE,
-    asserts=lambda: SLOWER,
-    measure=_slower_laws,
-    rule=FASTER,
-    plan=_slower_plan,
-    wrong_twin=WrongTwin(
-        name="faster than the sixth power in the exponent",
-        statement="faster than exp(-c t^6)",
-        asserts=lambda: {"t^6": lambda t: t**6},
-    ),
-    uses=("exponential/error_falls_at_least_exponentially_above_its_floor",),
-    rests_on=(STATISTICS,),
-)
 
 # -- the floor --------------------------------------------------------------------------------------------------
 
@@ -432,4 +241,4 @@ FLOOR_CLAIM = Claim(
     rests_on=(STATISTICS,),
 )
 
-CLAIMS = (AT_LEAST, SLOWER_LAWS, FLOOR_CLAIM)
+CLAIMS = (FLOOR_CLAIM,)

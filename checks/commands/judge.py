@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,13 @@ from theory.setting import PolysemeError, load_regime
 
 if TYPE_CHECKING:
     from checks.claim import Claim
+
+
+class Effort(StrEnum):
+    """Two declared designs."""
+
+    small = "small"
+    full = "full"
 
 
 def claims(claim_files: ClaimFiles = None) -> None:
@@ -51,6 +59,13 @@ def verify(
             help="Write results.json, figures and report.html here; out/NAME if absent, out/NAME-part where claims are left out.",
         ),
     ] = None,
+    effort: Annotated[
+        Effort,
+        typer.Option(
+            help="The size of the claims that need large ensembles: 'small' takes about three minutes for exponential/*, 'full' "
+            "about fifteen.",
+        ),
+    ] = Effort.small,
     claim_files: ClaimFiles = None,
     drop: Dropped = None,
 ) -> None:
@@ -62,6 +77,8 @@ def verify(
     Example: polyseme verify regimes/minimal.toml --only 'gradient/*' --out out/gradient
 
     Example: polyseme verify regimes/pure.toml --this-regime
+
+    Example: polyseme verify regimes/rate.toml --only 'exponential/*' --effort full --out out/rate
 
     Example: polyseme verify regimes/minimal.toml --only closure/mirrored_population_descent_equals_level_s --drop mirrored
     """
@@ -89,10 +106,11 @@ def verify(
                 folder,
                 registered=registry,
                 name=name,
-                replay=replay_line(path if regime_file else None, claim_files),
+                replay=replay_line(path if regime_file else None, claim_files, effort),
                 announce=announce,
                 progress=progress,
                 drop=dropped,
+                effort=effort.value,
             )
         sentence = summary_sentence(records, partial=len(chosen) < len(registry), total=len(registry))
         typer.echo(f"\n{sentence}\nReport: {folder / 'report.html'}")
@@ -134,10 +152,11 @@ def known_keys(drop: Sequence[str] | None, claims: Sequence["Claim"]) -> frozens
     return frozenset(drop or ())
 
 
-def replay_line(regime_file: Path | None, claim_files: Sequence[Path] | None) -> str:
-    """`polyseme verify` with the regime and the claim files, to be pasted into a shell."""
+def replay_line(regime_file: Path | None, claim_files: Sequence[Path] | None, effort: Effort = Effort.small) -> str:
+    """`polyseme verify` with the regime, the claim files and the effort, to be pasted into a shell."""
     own = [part for file in claim_files or () for part in ("--claims", os.path.relpath(file))]
-    return shlex.join(["polyseme", "verify", *([os.path.relpath(regime_file)] if regime_file else []), *own])
+    big = ["--effort", effort.value] if effort != Effort.small else []
+    return shlex.join(["polyseme", "verify", *([os.path.relpath(regime_file)] if regime_file else []), *own, *big])
 
 
 @contextmanager

@@ -71,6 +71,15 @@ class UpperBound:
         detects = float(beta.ppf(power, refuting, most_hits)) / bound if most_hits > 0 else inf
         return Plan(samples=trials, detects=detects, power=max(0.0, reached(trials)))
 
+    def design_counts(
+        self, *, bound: float, truth: float, rows: int, level: float, samples: int, power: float = POWER
+    ) -> Plan:
+        """What a given number of trials shows of events of probability `truth`."""
+        plan = self.design(bound=bound, truth=truth, rows=rows, level=level, power=power, most=samples)
+        hits = int(binom.ppf(level, samples, bound)) - 1
+        reached = float(1 - rows * (1 - binom.cdf(hits, samples, truth))) if hits >= 0 else 0.0
+        return Plan(samples=samples, detects=plan.detects, power=max(0.0, reached))
+
     def design_means(
         self, *, bound: float, truth: float, spread: float, rows: int, level: float, samples: int, power: float = POWER
     ) -> Plan:

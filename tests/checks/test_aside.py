@@ -28,7 +28,7 @@ def plain(record):
 @pytest.mark.usefixtures("two_cores")
 def test_the_records_are_those_of_one_process():
     regime, told = Regime(), []
-    with Aside(QUICK, regime, level=LEVEL, replay="r", drop=()) as aside:
+    with Aside(QUICK, Laboratory(regime, level=LEVEL), replay="r", drop=()) as aside:
         assert aside.ids == {claim.id for claim in QUICK}
         records = _tried(QUICK, Laboratory(regime, level=LEVEL), aside, replay="r", announce=told.append, drop=())
     assert [record["id"] for record in records] == [claim.id for claim in QUICK]
@@ -40,7 +40,7 @@ def test_the_records_are_those_of_one_process():
 @pytest.mark.usefixtures("two_cores")
 def test_a_process_that_dies_leaves_its_claims_to_the_first():
     regime = Regime()
-    with Aside(QUICK, regime, level=LEVEL, replay="r", drop=()) as aside:
+    with Aside(QUICK, Laboratory(regime, level=LEVEL), replay="r", drop=()) as aside:
         aside._process.kill()
         aside._process.join()
         records = _tried(QUICK, Laboratory(regime, level=LEVEL), aside, replay="r", announce=lambda _: None, drop=())
@@ -49,9 +49,9 @@ def test_a_process_that_dies_leaves_its_claims_to_the_first():
 
 @pytest.mark.usefixtures("two_cores")
 def test_few_claims_one_core_or_dropped_hypotheses_need_no_second_process(monkeypatch):
-    made = {"level": LEVEL, "replay": "r"}
-    assert not Aside(QUICK[:1], Regime(), **made, drop=()).ids
-    assert not Aside(QUICK, Regime(), **made, drop=("pure",)).ids
+    laboratory = Laboratory(Regime(), level=LEVEL)
+    assert not Aside(QUICK[:1], laboratory, replay="r", drop=()).ids
+    assert not Aside(QUICK, laboratory, replay="r", drop=("pure",)).ids
     monkeypatch.setattr(module, "cores", lambda: 1)
-    with Aside(QUICK, Regime(), **made, drop=()) as aside:
+    with Aside(QUICK, laboratory, replay="r", drop=()) as aside:
         assert not aside.ids and not aside.is_working() and aside.collect() == []

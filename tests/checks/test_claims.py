@@ -13,13 +13,20 @@ from checks.claims import (
     balance,
     bayes,
     dynamics,
+    error_curve,
+    escape,
+    extinction,
     extras,
+    full_and_reduced,
     identities,
     invariants,
     noise,
     noise_order,
     noisy_runs,
     penalty,
+    rare,
+    rate_of_error,
+    sizes,
     softmax,
 )
 from checks.court import try_claim
@@ -223,12 +230,25 @@ def cases():
             yield pytest.param(name, identifier, id=f"{name}-{identifier}")
 
 
-# Tried in regimes of their own by test_invariants.py, test_dynamics.py, test_noise.py, test_bayes.py and, on the minimal regime, test_verify.py.
-ELSEWHERE = {
-    claim.id: claim
-    for module in (balance, bayes, dynamics, extras, identities, invariants, noise, noise_order, noisy_runs, penalty)
-    for claim in module.CLAIMS
-}
+# Tried in regimes of their own by test_invariants.py, test_dynamics.py, test_noise.py, test_bayes.py, test_error_curve.py and, on
+# the minimal regime, test_verify.py.
+MODULES = (
+    *(
+        balance,
+        bayes,
+        dynamics,
+        error_curve,
+        escape,
+        extinction,
+        extras,
+        full_and_reduced,
+        identities,
+        invariants,
+        noise,
+    ),
+    *(noise_order, noisy_runs, penalty, rare, rate_of_error, sizes),
+)
+ELSEWHERE = {claim.id: claim for module in MODULES for claim in module.CLAIMS}
 
 
 def test_every_claim_is_tried():

@@ -1,0 +1,187 @@
+"""Claims that the full model and the reduced recursion have one error curve: path by path, and as independent ensembles."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import norm
+
+from checks.claim import Claim, Plan, WrongTwin
+from checks.claims.error_curve import CURVE, design, every, facts_of, learnable, main_curve, pilot, regime_of, window
+from checks.ensembles import Curve
+from checks.evidence import Compared, Estimated, Evidence
+from checks.laboratory import Arrays, Laboratory
+from checks.ledger import ROUND_OFF, STATISTICS
+from checks.rules.common import POWER
+from checks.rules.equivalence import Equivalence
+from checks.rules.exact import RoundOff
+from theory.coefficients import project
+from theory.ensemble import Ensemble
+
+# -- path by path -----------------------------------------------------------------------------------------------
+
+PATHS = 64
+
+
+def _shared(laboratory: Laboratory) -> Arrays:
+    """SGD of the full model from the learnable start, with the prompts it was fed."""
+
+    def run() -> Arrays:
+        regime, (_, start) = regime_of(laboratory), learnable(laboratory)
+        of = regime.replace(training={"record_every": every(regime)}, ensemble={"seeds": PATHS})
+        return laboratory.train_counted(of, start)
+
+    return laboratory.remembered("full paths", run)
+
+
+def _paths(laboratory: Laboratory, fed: Callable[[np.ndarray], np.ndarray]) -> Evidence:
+    regime, (_, start) = regime_of(laboratory), learnable(laboratory)
+    full = _shared(laboratory)
+    members = Ensemble(regime, start["r"], project(start, regime.concepts.K1), members=PATHS)
+    steps, errors, counts = full["step"], [], fed(full["counts"])
+    for t in range(regime.training.steps + 1):
+        if t == steps[len(errors)]:
+            errors.append(members.error())
+        if t < regime.training.steps:
+            members.advance(counts[:, t])
+    difference = np.abs(np.array(errors).T - full["error"])
+    cells = 2 * regime.concepts.K1 * (regime.prompt.L + 1)
+    # The error is a sum of probabilities of prompts, in another order on each side: equal to round-off, or off by a whole prompt.
+    row = Compared(
+        name="0-1 error of every seed at every record",
+        difference=float(difference.max()),
+        scale=1.0,
+        roundings=float(cells),
+    )
+    facts = {"seeds": PATHS, "records": len(steps), "mean error at the end": float(full["error"][:, -1].mean())}
+    return Evidence(rows=(row,), facts=facts)
+
+
+PATHWISE = Claim(
+    id="exponential/full_and_reduced_errors_are_equal_path_by_path",
+    statement="Fed the same prompts, the full model and the reduced recursion misclassify the same pure prompts at every record of every seed.",
+    formula=r"\Pr(e f \le 0 \mid \text{minibatches})_{\mathrm{full}} = \Pr(e f \le 0 \mid \text{minibatches})_{B}",
+    section="5",
+    hypotheses=CURVE,
+    asserts=lambda: lambda counts: counts,
+    measure=_paths,
+    rule=RoundOff(reason="the probabilities of the misclassified prompts, added in another order"),
+    wrong_twin=WrongTwin(
+        name="a step late",
+        statement="each step is driven by the minibatch of the step before",
+        asserts=lambda: lambda counts: np.roll(counts, 1, axis=1),
+    ),
+    uses=("closure/stochastic_recursion_equals_sgd",),
+    rests_on=(ROUND_OFF,),
+)
+
+# -- as independent ensembles -------------------------------------------------------------------------------------
+
+PLACES = 9
+ROOM = 1.2
+"""Times the smallest margin that the two sizes can decide, for what the pilot does not know of their spread."""
+
+
+def _full(laboratory: Laboratory) -> np.ndarray:
+    """The exact error of each member of an independent full-model ensemble at each record."""
+
+    def run() -> np.ndarray:
+        regime, (_, start) = regime_of(laboratory), learnable(laboratory)
+        of = regime.replace(
+            training={"record_every": every(regime)},
+            ensemble={"seeds": design(laboratory).full_members, "engine": "auto", "seed": regime.ensemble.seed + 1},
+        )
+        return laboratory.train(of, start)["error"]
+
+    return laboratory.remembered("full ensemble", run)
+
+
+def _places(laboratory: Laboratory) -> np.ndarray:
+    """Records from where learning begins to the end of the window."""
+    error, edges = pilot(laboratory).errors.mean(axis=1), window(laboratory)
+    first = int(np.flatnonzero(error <= 0.9 * error[0])[0])
+    return np.unique(np.round(np.linspace(first, edges[-1], PLACES)).astype(int))
+
+
+def _margins(laboratory: Laboratory) -> np.ndarray:
+    """The smallest differences that ensembles of these sizes can decide, from the pilot's spread, at each place."""
+    of, places = design(laboratory), _places(laboratory)
+    spread = pilot(laboratory).errors[places].std(axis=1, ddof=1)
+    quantiles = norm.isf(laboratory.level) + norm.isf((1 - POWER) / (2 * len(places)))
+    return ROOM * quantiles * spread * np.sqrt(1 / of.full_members + 1 / of.seeds)
+
+
+Reduced = Callable[[Laboratory], tuple[np.ndarray, np.ndarray]]
+
+
+def _of_ensemble(laboratory: Laboratory) -> tuple[np.ndarray, np.ndarray]:
+    """Mean error at each record and its standard error."""
+    of: Curve = main_curve(laboratory)
+    return of.errors.mean(axis=1), of.errors.std(axis=1, ddof=1) / np.sqrt(of.seeds)
+
+
+def _of_descent(laboratory: Laboratory) -> tuple[np.ndarray, np.ndarray]:
+    """The error of the deterministic recursion."""
+    regime, (_, start) = regime_of(laboratory), learnable(laboratory)
+    one = Ensemble(regime, start["r"], project(start, regime.concepts.K1), members=1)
+    errors = []
+    for t in range(regime.training.steps + 1):
+        if t % every(regime) == 0:
+            errors.append(float(one.error()[0]))
+        one.descend()
+    return np.array(errors), np.zeros(len(errors))
+
+
+def _curves(laboratory: Laboratory, reduced: Reduced) -> Evidence:
+    mean, error = reduced(laboratory)
+    full, places = _full(laboratory), _places(laboratory)
+    steps, margins = main_curve(laboratory).steps, _margins(laboratory)
+    rows = tuple(
+        Estimated(
+            name=f"error at step {int(steps[j])}, full less reduced",
+            estimate=float(full[:, j].mean() - mean[j]),
+            standard_error=float(np.hypot(full[:, j].std(ddof=1) / np.sqrt(len(full)), error[j])),
+            samples=len(full),
+            scale=float(margin),
+        )
+        for j, margin in zip(places, margins, strict=True)
+    )
+    facts = facts_of(laboratory) | {
+        "full members": len(full),
+        "margin, as a share of the error": [float(x) for x in margins / full[:, places].mean(axis=0)],
+        "full model": {"step": [int(t) for t in steps], "error": [float(x) for x in full.mean(axis=0)]},
+    }
+    return Evidence(rows=rows, facts=facts)
+
+
+SAME = Equivalence(
+    margin=1.0,
+    reason="the smallest difference that ensembles of these sizes can decide, by the spread of the pilot, at all places at once",
+)
+EQUAL = Claim(
+    id="exponential/full_and_reduced_ensembles_have_the_same_error_curve",
+    statement="An ensemble of full models and an independent one of the reduced recursion have the same mean error, simultaneously from the "
+    "start of learning to the end of the window, within what their sizes can decide.",
+    formula=r"\Pr(e f \le 0)_{\mathrm{full}}(t) = \Pr(e f \le 0)_{B}(t)",
+    section="5",
+    hypotheses=CURVE,
+    asserts=lambda: _of_ensemble,
+    measure=_curves,
+    rule=SAME,
+    plan=lambda laboratory: _planned(laboratory),
+    wrong_twin=WrongTwin(
+        name="without minibatch noise", statement="that of the deterministic recursion", asserts=lambda: _of_descent
+    ),
+    uses=("exponential/full_and_reduced_errors_are_equal_path_by_path",),
+    rests_on=(STATISTICS,),
+)
+
+
+def _planned(laboratory: Laboratory) -> Plan:
+    of, places = design(laboratory), _places(laboratory)
+    spread = pilot(laboratory).errors[places].std(axis=1, ddof=1) * np.sqrt(1 + of.full_members / of.seeds)
+    relative = float((spread / _margins(laboratory)).max())
+    size = of.full_members
+    return SAME.design(spread=relative, rows=len(places), level=laboratory.level, fewest=size, most=size)
+
+
+CLAIMS = (PATHWISE, EQUAL)
