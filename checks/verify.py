@@ -12,6 +12,7 @@ from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
 from checks.claim import Claim
 from checks.claims import CLAIMS
 from checks.court import settle_records, try_claim
+from checks.curve_figures import error_curve_figure, error_curve_note
 from checks.curves import NOISY_MEMBERS, Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
 from checks.files import save_json, save_npz
 from checks.graph import uses_graph
@@ -29,6 +30,11 @@ Progress = Callable[[int, int], None]
 _PRODUCTS = (
     "Products are the largest entries of W_K^T W_Q and of W_O: on b and d (concept-specific), on a, c and across concepts "
     "(complement), and elsewhere (noise)."
+)
+
+_CURVE = (
+    "Dots: an independent ensemble of the full model; squares: splitting, with two standard errors; crosses: what delayed escape "
+    "foresees from the states at the end of the plateau alone. Right: local rates of survivors with simultaneous intervals."
 )
 
 PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "numpy", "pydantic", "scipy", "sympy", "torch")
@@ -168,6 +174,12 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
             "An arc leads from each claim to those further down that use it; a full dot is supported with all that it rests on.",
         ),
     )
+    if curve := error_curve_figure(records, title=f"The error curve, {name}"):
+        note = error_curve_note(records)
+        entries = (
+            ("error_curve", "The error curve", curve, f"{note} {_CURVE}"),
+            *entries,
+        )
     for stem, title, figure, caption in entries:
         svg, _ = save_figure(figure, out / "figures", stem)
         yield FigureEntry(title=title, caption=caption, svg=svg.read_text(encoding="utf-8"))

@@ -1,0 +1,112 @@
+"""The figure of the error curve: what was counted, split, foreseen and bounded, on a logarithmic axis (THEORY.md section 5)."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from checks.style import GREY, INK, style
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+_BLUE, _RED, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+_RATES = "exponential/error_falls_at_least_exponentially_above_its_floor"
+_FULL = "exponential/full_and_reduced_ensembles_have_the_same_error_curve"
+_ESCAPE = "exponential/rate_is_that_of_delayed_escape"
+_TAIL = "exponential/iterations_grow_as_the_logarithm_of_the_accuracy"
+
+
+def _facts(records: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+    """The facts of a claim's evidence, if it was gathered."""
+    for record in records:
+        if record["id"] == name and record["evidence"]:
+            return record["evidence"]["facts"]
+    return None
+
+
+def error_curve_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "matplotlib.figure.Figure | None":
+    """The 0-1 error against the step, and its local rates; None where no claim of these records measured the curve.
+
+    From the facts in results.json alone: the mean over seeds with exact intervals (simultaneous over the steps), survivors and
+    the extinction floor, the full model, the tail by splitting with two standard errors, and what delayed escape foresees.
+    A zero count has no mark, but an interval that reaches down from its upper end.
+    """
+    if (rates := _facts(records, _RATES)) is None:
+        return None
+    with style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.0, 3.9))
+        left = figure.add_axes((0.095, 0.17, 0.5, 0.62))
+        right = figure.add_axes((0.715, 0.17, 0.265, 0.62))
+        _draw_curve(left, rates["curve"], records)
+        _draw_rates(right, rates, _facts(records, _ESCAPE))
+        figure.text(0.009, 0.985, title, size=11, weight="bold", va="top")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0, 0.945), ncols=3)
+        figure.text(0.009, 0.015, error_curve_note(records), size=8, color=GREY, va="bottom", gid="note", wrap=True)
+    return figure
+
+
+def error_curve_note(records: Sequence[Mapping[str, Any]]) -> str:
+    """What the figure's numbers are, in a sentence."""
+    rates = _facts(records, _RATES)
+    assert rates is not None, "asked for with the figure alone"
+    return f"Mean over {rates['curve']['seeds']:,} seeds of the reduced recursion, one start; intervals hold at all steps at once."
+
+
+def _draw_curve(axes: "matplotlib.axes.Axes", curve: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
+    step, error, survivors = (np.array(curve[name], float) for name in ("step", "error", "error of survivors"))
+    low, high = np.array(curve["low"]), np.array(curve["high"])
+    seen = survivors > 0
+    tail, full, escape = _facts(records, _TAIL), _facts(records, _FULL), _facts(records, _ESCAPE)
+    points = [row for row in tail["tail"] if row["error"] > 0] if tail else []
+    least = min([*survivors[seen], *(row["error"] for row in points)])
+    bottom = 10.0 ** np.floor(np.log10(least) - 0.3)
+    axes.fill_between(step, np.maximum(low, bottom), high, color=_BLUE, alpha=0.25, lw=0)
+    axes.plot(step, error, color=_BLUE, lw=1.6, label="all seeds")
+    axes.plot(step[seen], survivors[seen], color=INK, lw=1.0, label="survivors")
+    if curve["floor"] > 0:
+        axes.axhline(curve["floor"], color=_ORANGE, lw=1.2, dashes=(4, 2), label="extinction floor")
+    if full:
+        at = np.array(full["full model"]["step"], float)[::4]
+        of = np.array(full["full model"]["error"], float)[::4]
+        axes.plot(at[of > 0], of[of > 0], "o", ms=2.6, mfc="white", mec=_BLUE, mew=0.8, label="full model")
+    if escape:
+        axes.plot(escape["steps"], escape["error foreseen"], "x", color=_RED, ms=5, mew=1.3, label="foreseen (escape)")
+    if points:
+        at, of, spread = (np.array([row[name] for row in points]) for name in ("step", "error", "standard error"))
+        down = np.minimum(2 * spread, of * (1 - 1e-3))
+        axes.errorbar(at, of, (down, 2 * spread), fmt="s", color=_GREEN, ms=3.5, capsize=2, lw=1, label="splitting")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, 1)
+    axes.set_xlim(0, max([step[-1], *(row["step"] for row in points)]) * 1.03)
+    axes.set_xlabel("SGD step")
+    axes.set_ylabel("0–1 error")
+
+
+def _draw_rates(axes: "matplotlib.axes.Axes", facts: Mapping[str, Any], escape: Mapping[str, Any] | None) -> None:
+    rates = facts["rates"]
+    begin, end = np.array(rates["from"], float), np.array(rates["to"], float)
+    value, low, high = (1e3 * np.array(rates[name]) for name in ("rate per step", "low", "high"))
+    middle = (begin + end) / 2
+    axes.errorbar(
+        middle,
+        value,
+        (value - low, high - value),
+        (end - begin) / 2,
+        fmt="none",
+        color=INK,
+        lw=1.4,
+        capsize=2,
+        label="measured",
+    )
+    if escape:
+        foreseen = -1e3 * np.diff(np.log(escape["error foreseen"])) / np.diff(escape["steps"])
+        axes.plot(middle, foreseen, "x", color=_RED, ms=5, mew=1.3)
+    axes.set_ylim(0, 1.15 * float(high.max()))
+    axes.set_xlabel("SGD step")
+    axes.set_ylabel("local rate, 10⁻³ per step")
+    axes.set_title("survivors' rate in the window")
