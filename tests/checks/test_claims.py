@@ -12,6 +12,8 @@ from checks.claims import (
     algebra,
     balance,
     bayes,
+    covariance,
+    deviation,
     dynamics,
     error_curve,
     escape,
@@ -20,10 +22,12 @@ from checks.claims import (
     full_and_reduced,
     identities,
     invariants,
+    kinks,
     noise,
     noise_order,
     noisy_runs,
     penalty,
+    pinelis,
     rare,
     rate_of_error,
     sizes,
@@ -230,23 +234,30 @@ def cases():
             yield pytest.param(name, identifier, id=f"{name}-{identifier}")
 
 
-# Tried in regimes of their own by test_invariants.py, test_dynamics.py, test_noise.py, test_bayes.py, test_error_curve.py and, on
-# the minimal regime, test_verify.py.
+# Tried in regimes of their own by test_invariants.py, test_dynamics.py, test_noise.py, test_bayes.py, test_error_curve.py,
+# test_deviation.py, test_pinelis.py and, on the minimal regime, test_verify.py.
 MODULES = (
-    *(
-        balance,
-        bayes,
-        dynamics,
-        error_curve,
-        escape,
-        extinction,
-        extras,
-        full_and_reduced,
-        identities,
-        invariants,
-        noise,
-    ),
-    *(noise_order, noisy_runs, penalty, rare, rate_of_error, sizes),
+    balance,
+    bayes,
+    covariance,
+    deviation,
+    dynamics,
+    error_curve,
+    escape,
+    extinction,
+    extras,
+    full_and_reduced,
+    identities,
+    invariants,
+    kinks,
+    noise,
+    noise_order,
+    noisy_runs,
+    penalty,
+    pinelis,
+    rare,
+    rate_of_error,
+    sizes,
 )
 ELSEWHERE = {claim.id: claim for module in MODULES for claim in module.CLAIMS}
 
