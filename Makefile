@@ -12,7 +12,7 @@ READY := .venv/.ready
 
 verify: setup
 	$(BIN)/polyseme verify regimes/default.toml --out out/default
-	$(BIN)/polyseme verify regimes/pure.toml --this-regime --out out/pure
+	$(BIN)/polyseme verify regimes/rate.toml --this-regime --out out/rate
 
 test: setup
 	$(BIN)/ruff check .
@@ -23,7 +23,7 @@ test: setup
 
 # The table of results in the README, from the last `make verify`.
 readme: setup
-	$(BIN)/python -m checks.readme out/default/results.json out/pure/results.json
+	$(BIN)/python -m checks.readme out/default/results.json out/rate/results.json
 
 # Mutation testing of the rules, the budget and the ledger, in a copy; docs/mutants.md explains what survives.
 mutants: setup

@@ -10,6 +10,7 @@ controls    wrong theories that the checks must refute
 laboratory  the only door to sim
 ensembles   seeds of the stochastic reduced recursion, drawn, run in processes, and the error curve that they have
 splitting   the same for errors too rare to be counted
+deviations  such seeds beside the path of descent: how far apart they are
 conditioning    what round-off is relative to
 pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record

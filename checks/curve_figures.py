@@ -41,7 +41,7 @@ def error_curve_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "
         figure = Figure(figsize=(7.0, 3.9))
         left = figure.add_axes((0.095, 0.17, 0.5, 0.62))
         right = figure.add_axes((0.715, 0.17, 0.265, 0.62))
-        _draw_curve(left, rates["curve"], records)
+        _draw_curve(left, rates["curve"], rates["rates"], records)
         _draw_rates(right, rates, _facts(records, _ESCAPE))
         figure.text(0.009, 0.985, title, size=11, weight="bold", va="top")
         handles, labels = left.get_legend_handles_labels()
@@ -57,7 +57,12 @@ def error_curve_note(records: Sequence[Mapping[str, Any]]) -> str:
     return f"Mean over {rates['curve']['seeds']:,} seeds of the reduced recursion, one start; intervals hold at all steps at once."
 
 
-def _draw_curve(axes: "matplotlib.axes.Axes", curve: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
+def _draw_curve(
+    axes: "matplotlib.axes.Axes",
+    curve: Mapping[str, Any],
+    rates: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+) -> None:
     step, error, survivors = (np.array(curve[name], float) for name in ("step", "error", "error of survivors"))
     low, high = np.array(curve["low"]), np.array(curve["high"])
     seen = survivors > 0
@@ -80,6 +85,12 @@ def _draw_curve(axes: "matplotlib.axes.Axes", curve: Mapping[str, Any], records:
         at, of, spread = (np.array([row[name] for row in points]) for name in ("step", "error", "standard error"))
         down = np.minimum(2 * spread, of * (1 - 1e-3))
         axes.errorbar(at, of, (down, 2 * spread), fmt="s", color=_GREEN, ms=3.5, capsize=2, lw=1, label="splitting")
+    single, begin, end = rates["single rate per step"], rates["from"][0], rates["to"][-1]
+    between = (step >= begin) & (step <= end)
+    # The line of one rate through the window's middle, so that what does not fit shows at both ends.
+    middle = float(np.exp(np.interp((begin + end) / 2, step[between], np.log(survivors[between]))))
+    line = middle * np.exp(-single * (step[between] - (begin + end) / 2))
+    axes.plot(step[between], line, color=GREY, lw=1, dashes=(1.5, 1.5), label="one rate, fitted")
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1)
     axes.set_xlim(0, max([step[-1], *(row["step"] for row in points)]) * 1.03)
@@ -108,5 +119,5 @@ def _draw_rates(axes: "matplotlib.axes.Axes", facts: Mapping[str, Any], escape: 
         axes.plot(middle, foreseen, "x", color=_RED, ms=5, mew=1.3)
     axes.set_ylim(0, 1.15 * float(high.max()))
     axes.set_xlabel("SGD step")
-    axes.set_ylabel("local rate, 10⁻³ per step")
+    axes.set_ylabel(r"local rate, $10^{-3}$ per step")
     axes.set_title("survivors' rate in the window")

@@ -17,6 +17,7 @@ integrate     the discrete and the stochastic recursion; `span_run` those of lev
               the table of prompts in `noise_rows`
 ensemble      the stochastic recursion of many members side by side; `escape` when they leave the initial plateau
 linear_noise  how far they stray from the recursion, with its gates as they are; `gate_noise` with gates that the noise moves
+curvature     drift, noise of one prompt and curvature of the population risk; `bounds` an exponential bound on the error of SGD
 gate_flow     the gradient flow across gate events; `flow` the recursion beside it
 certified     the recursion in balls, with a proven error bar; `numbers` runs the lowered source over other numbers
 show          LaTeX, text and JSON of the executed objects, by article, document, notation, printing, prose and stages

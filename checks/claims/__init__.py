@@ -29,6 +29,7 @@ from checks.claims import (
     noise_order,
     noisy_runs,
     penalty,
+    pinelis,
     rare,
     rate_of_error,
     sampling,
@@ -70,5 +71,6 @@ CLAIMS: tuple[Claim, ...] = (
     *escape.CLAIMS,
     *rare.CLAIMS,
     *sizes.CLAIMS,
+    *pinelis.CLAIMS,
     *bayes.CLAIMS,
 )
