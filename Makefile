@@ -36,6 +36,7 @@ mutants: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks.simulator
+	$(BIN)/python -m benchmarks.ensemble
 
 setup: $(READY)
 

@@ -18,7 +18,7 @@ _ESCAPE = "exponential/rate_is_that_of_delayed_escape"
 _TAIL = "exponential/iterations_grow_as_the_logarithm_of_the_accuracy"
 
 
-def _facts(records: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+def facts_of_claim(records: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
     """The facts of a claim's evidence, if it was gathered."""
     for record in records:
         if record["id"] == name and record["evidence"]:
@@ -33,7 +33,7 @@ def error_curve_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "
     the extinction floor, the full model, the tail by splitting with two standard errors, and what delayed escape foresees.
     A zero count has no mark, but an interval that reaches down from its upper end.
     """
-    if (rates := _facts(records, _RATES)) is None:
+    if (rates := facts_of_claim(records, _RATES)) is None:
         return None
     with style():
         from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def error_curve_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "
         left = figure.add_axes((0.095, 0.17, 0.5, 0.62))
         right = figure.add_axes((0.715, 0.17, 0.265, 0.62))
         _draw_curve(left, rates["curve"], rates["rates"], records)
-        _draw_rates(right, rates, _facts(records, _ESCAPE))
+        _draw_rates(right, rates, facts_of_claim(records, _ESCAPE))
         figure.text(0.009, 0.985, title, size=11, weight="bold", va="top")
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0, 0.945), ncols=3)
@@ -52,7 +52,7 @@ def error_curve_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "
 
 def error_curve_note(records: Sequence[Mapping[str, Any]]) -> str:
     """What the figure's numbers are, in a sentence."""
-    rates = _facts(records, _RATES)
+    rates = facts_of_claim(records, _RATES)
     assert rates is not None, "asked for with the figure alone"
     return f"Mean over {rates['curve']['seeds']:,} seeds of the reduced recursion, one start; intervals hold at all steps at once."
 
@@ -66,7 +66,11 @@ def _draw_curve(
     step, error, survivors = (np.array(curve[name], float) for name in ("step", "error", "error of survivors"))
     low, high = np.array(curve["low"]), np.array(curve["high"])
     seen = survivors > 0
-    tail, full, escape = _facts(records, _TAIL), _facts(records, _FULL), _facts(records, _ESCAPE)
+    tail, full, escape = (
+        facts_of_claim(records, _TAIL),
+        facts_of_claim(records, _FULL),
+        facts_of_claim(records, _ESCAPE),
+    )
     points = [row for row in tail["tail"] if row["error"] > 0] if tail else []
     least = min([*survivors[seen], *(row["error"] for row in points)])
     bottom = 10.0 ** np.floor(np.log10(least) - 0.3)

@@ -18,6 +18,7 @@ from checks.files import save_json, save_npz
 from checks.graph import uses_graph
 from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record, close_over_uses
+from checks.noise_figures import deviation_figure, phase_figure
 from checks.plots import learning_dynamics, measured_against_allowed, save_figure
 from checks.report import Equation, FigureEntry, write_report
 from theory.derive import Recursion, derive
@@ -35,6 +36,17 @@ _PRODUCTS = (
 _CURVE = (
     "Dots: an independent ensemble of the full model; squares: splitting, with two standard errors; crosses: what delayed escape "
     "foresees from the states at the end of the plateau alone. Right: local rates of survivors with simultaneous intervals."
+)
+
+_DEVIATION = (
+    "Distance of SGD of the reduced recursion from the deterministic one. a, b: from a lifted start whose gates never move; lines: linear "
+    "noise. c: variances over those of linear noise, two standard errors; shaded: what the claim allows. d: from an ordinary start, where "
+    "gates move and neurons sit on kinks: 256 seeds."
+)
+_PHASES = (
+    "Along the deterministic path: a, the least curvature of the regularised risk (the contraction that the bound assumes asks for a "
+    "positive one); b, distance of the nearest gate from its kink; c, the bound on the error without any allowance for kinks, and the "
+    "error of the path."
 )
 
 PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "numpy", "pydantic", "scipy", "sympy", "torch")
@@ -180,6 +192,21 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
             ("error_curve", "The error curve", curve, f"{note} {_CURVE}"),
             *entries,
         )
+    of_noise = (
+        (
+            "deviation",
+            "SGD beside the recursion",
+            deviation_figure(records, title=f"SGD beside the recursion, {name}"),
+            _DEVIATION,
+        ),
+        (
+            "phases",
+            "Where the bound's hypotheses hold",
+            phase_figure(records, title=f"The bound's hypotheses, {name}"),
+            _PHASES,
+        ),
+    )
+    entries += tuple((stem, title, figure, caption) for stem, title, figure, caption in of_noise if figure is not None)
     for stem, title, figure, caption in entries:
         svg, _ = save_figure(figure, out / "figures", stem)
         yield FigureEntry(title=title, caption=caption, svg=svg.read_text(encoding="utf-8"))
