@@ -45,7 +45,7 @@ def error_curve_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "
         _draw_rates(right, rates, facts_of_claim(records, _ESCAPE))
         figure.text(0.009, 0.985, title, size=11, weight="bold", va="top")
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0, 0.945), ncols=3)
+        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0, 0.945), ncols=4)
         figure.text(0.009, 0.015, error_curve_note(records), size=8, color=GREY, va="bottom", gid="note", wrap=True)
     return figure
 
@@ -75,7 +75,7 @@ def _draw_curve(
     least = min([*survivors[seen], *(row["error"] for row in points)])
     bottom = 10.0 ** np.floor(np.log10(least) - 0.3)
     axes.fill_between(step, np.maximum(low, bottom), high, color=_BLUE, alpha=0.25, lw=0)
-    axes.plot(step, error, color=_BLUE, lw=1.6, label="all seeds")
+    axes.plot(step[error > 0], error[error > 0], color=_BLUE, lw=1.6, label="all seeds")
     axes.plot(step[seen], survivors[seen], color=INK, lw=1.0, label="survivors")
     if curve["floor"] > 0:
         axes.axhline(curve["floor"], color=_ORANGE, lw=1.2, dashes=(4, 2), label="extinction floor")
