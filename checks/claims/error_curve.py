@@ -39,8 +39,10 @@ DESIGNS = {
     "small": Design(seeds=2**15, pilot=2**12, full_members=512, stretches=3),
     "full": Design(seeds=2**17, pilot=2**14, full_members=4096, stretches=4),
 }
-# The curve is recorded this often along the run.
-RECORDS = 80
+# How often the curve is recorded along the run: at least every 10 steps, unless that makes too many records.
+MOST_BETWEEN, FEWEST_RECORDS, MOST_RECORDS = 10, 80, 200
+# Where no survivor of the pilot is in error any more, the curve goes on for a quarter as long again, and stops.
+GOES_ON = 1.25
 # The window begins where the pilot's error is at most half of chance, and ends where this many seeds' worth of error is left.
 FIRST_ERROR, LAST_SEEDS = 0.25, 320
 
@@ -80,7 +82,8 @@ def regime_of(laboratory: Laboratory) -> Regime:
 
 def every(regime: Regime) -> int:
     """Steps between records."""
-    return max(1, regime.training.steps // RECORDS)
+    steps = regime.training.steps
+    return max(1, min(MOST_BETWEEN, steps // FEWEST_RECORDS), steps // MOST_RECORDS)
 
 
 def learnable(laboratory: Laboratory) -> tuple[int, Arrays]:
@@ -108,27 +111,40 @@ def learnable(laboratory: Laboratory) -> tuple[int, Arrays]:
     return laboratory.remembered("learnable start", find)
 
 
-def curve(laboratory: Laboratory, seeds: int, stream: Stream) -> Curve:
+def curve(laboratory: Laboratory, seeds: int, stream: Stream, *, until: int) -> Curve:
     """The error curve of independent seeds of the reduced recursion from that start."""
 
     def run() -> Curve:
         regime, (_, start) = regime_of(laboratory), learnable(laboratory)
         chunks = in_chunks(
-            regime, start["r"], project(start, regime.concepts.K1), members=seeds, every=every(regime), stream=stream
+            regime.replace(training={"steps": until}),
+            start["r"],
+            project(start, regime.concepts.K1),
+            members=seeds,
+            every=every(regime),
+            stream=stream,
         )
         return error_curve(chunks)
 
     return laboratory.remembered(f"error curve {stream} {seeds}", run)
 
 
+def end_of_curve(laboratory: Laboratory) -> int:
+    """The last step of the judged curve: that of the run, or sooner where the pilot has learned everything long before."""
+    of, step = pilot(laboratory), every(regime_of(laboratory))
+    wrong = np.flatnonzero(of.excess.any(axis=1))
+    clear = int(of.steps[wrong[-1]]) + step if len(wrong) else step
+    return min(int(of.steps[-1]), step * int(np.ceil(GOES_ON * clear / step)))
+
+
 def main_curve(laboratory: Laboratory) -> Curve:
     """The curve that is judged."""
-    return curve(laboratory, design(laboratory).seeds, Stream.CURVE)
+    return curve(laboratory, design(laboratory).seeds, Stream.CURVE, until=end_of_curve(laboratory))
 
 
 def pilot(laboratory: Laboratory) -> Curve:
     """A smaller one from other seeds, which chooses the window and plans."""
-    return curve(laboratory, design(laboratory).pilot, Stream.PILOT)
+    return curve(laboratory, design(laboratory).pilot, Stream.PILOT, until=laboratory.one.training.steps)
 
 
 def window(laboratory: Laboratory) -> Int[np.ndarray, " edges"]:

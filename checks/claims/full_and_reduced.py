@@ -6,7 +6,18 @@ import numpy as np
 from scipy.stats import norm
 
 from checks.claim import Claim, Plan, WrongTwin
-from checks.claims.error_curve import CURVE, design, every, facts_of, learnable, main_curve, pilot, regime_of, window
+from checks.claims.error_curve import (
+    CURVE,
+    design,
+    end_of_curve,
+    every,
+    facts_of,
+    learnable,
+    main_curve,
+    pilot,
+    regime_of,
+    window,
+)
 from checks.ensembles import Curve
 from checks.evidence import Compared, Estimated, Evidence
 from checks.laboratory import Arrays, Laboratory
@@ -87,7 +98,7 @@ def _full(laboratory: Laboratory) -> np.ndarray:
     def run() -> np.ndarray:
         regime, (_, start) = regime_of(laboratory), learnable(laboratory)
         of = regime.replace(
-            training={"record_every": every(regime)},
+            training={"record_every": every(regime), "steps": end_of_curve(laboratory)},
             ensemble={"seeds": design(laboratory).full_members, "engine": "auto", "seed": regime.ensemble.seed + 1},
         )
         return laboratory.train(of, start)["error"]
@@ -148,7 +159,7 @@ def _curves(laboratory: Laboratory, reduced: Reduced) -> Evidence:
     facts = facts_of(laboratory) | {
         "full members": len(full),
         "margin, as a share of the error": [float(x) for x in margins / full[:, places].mean(axis=0)],
-        "full model": {"step": [int(t) for t in steps], "error": [float(x) for x in full.mean(axis=0)]},
+        "full model": {"step": [int(t) for t in steps], "error": [float(x) for x in full.mean(axis=0)[: len(steps)]]},
     }
     return Evidence(rows=rows, facts=facts)
 

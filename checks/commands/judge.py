@@ -76,7 +76,7 @@ def verify(
 
     Example: polyseme verify regimes/minimal.toml --only 'gradient/*' --out out/gradient
 
-    Example: polyseme verify regimes/pure.toml --this-regime
+    Example: polyseme verify regimes/rate.toml --this-regime
 
     Example: polyseme verify regimes/rate.toml --only 'exponential/*' --effort full --out out/rate
 
