@@ -35,7 +35,19 @@ class Population:
     horizon: int
     plateau: int
     particles: int
-    weighs: bool = True  # False forgets the factors that are kept, for a wrong twin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Independent populations at one horizon: means of error times exp(-V), and logarithms of the products of their factors."""
+
+    means: Float[np.ndarray, " population"]
+    log_factors: Float[np.ndarray, " population"]
+
+    @property
+    def estimates(self) -> Float[np.ndarray, " population"]:
+        """Each population's unbiased estimate of the error of survivors."""
+        return self.means * np.exp(self.log_factors)
 
 
 def _resamplings(task: Population) -> set[int]:
@@ -44,8 +56,8 @@ def _resamplings(task: Population) -> set[int]:
     return {*range(0, min(first, task.horizon), early), *range(first, task.horizon, late)}
 
 
-def _run(task: Population) -> float:
-    """The estimate of one population of the error of survivors at its horizon."""
+def _run(task: Population) -> tuple[float, float]:
+    """One population's mean of error times exp(-V) at its horizon, and the logarithm of the product of its factors."""
     chunk, T = task.chunk, task.horizon
     members, horizon = chunk.start(), Horizon(chunk.regime, T)
     rng, resamplings = generator(chunk.regime, chunk.stream, T, *chunk.number), _resamplings(task)
@@ -54,7 +66,7 @@ def _run(task: Population) -> float:
         if t in resamplings:
             alive = ~members.is_extinct().any(axis=(0, 1))
             if not alive.any():
-                return 0.0
+                return 0.0, 0.0
             trust = TRUST * min(1.0, (t / task.plateau + 0.1) / RAMP)
             wanted = trust * horizon.log_chance(plateau(members), members.law, blur=BLUR).max(axis=0)
             growth = np.where(alive, wanted - importance, -np.inf)
@@ -65,7 +77,7 @@ def _run(task: Population) -> float:
             members, importance = members.pick(chosen), wanted[chosen]
         members.advance(draw_at(rng, members))
     error = members.error() * ~members.is_extinct().any(axis=(0, 1))
-    return float((error * np.exp((log_factor if task.weighs else 0.0) - importance)).mean())
+    return float((error * np.exp(-importance)).mean()), log_factor
 
 
 def _systematic(rng: np.random.Generator, weight: Float[np.ndarray, " n"], kept: int) -> Int[np.ndarray, " kept"]:
@@ -74,6 +86,7 @@ def _systematic(rng: np.random.Generator, weight: Float[np.ndarray, " n"], kept:
     return np.minimum(np.searchsorted(np.cumsum(weight) / weight.sum(), places, side="right"), len(weight) - 1)
 
 
-def split(populations: Sequence[Population]) -> Float[np.ndarray, " population"]:
-    """Each population's unbiased estimate of the error of survivors at its horizon."""
-    return np.array(side_by_side(_run, populations))
+def split(populations: Sequence[Population]) -> Split:
+    """The populations, run to their horizon."""
+    found = np.array(side_by_side(_run, populations))
+    return Split(means=found[:, 0], log_factors=found[:, 1])

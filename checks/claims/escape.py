@@ -6,17 +6,25 @@ from itertools import pairwise
 
 import numpy as np
 
-from checks.claim import Claim, Plan, WrongTwin
+from checks.claim import Claim, Hypothesis, Plan, WrongTwin
 from checks.claims.error_curve import CURVE, design, facts_of, learnable, main_curve, pilot, regime_of, window
 from checks.claims.rate_of_error import rates
 from checks.ensembles import Seeds, Stream, draw_at, generator, in_chunks, side_by_side
 from checks.evidence import Estimated, Evidence
+from checks.hypotheses import FAIR
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.equivalence import Equivalence
 from theory.coefficients import project
 from theory.escape import Horizon, Plateau, plateau, predicted_error
 
+ALIKE = Hypothesis(
+    key="alike",
+    name="concepts leave the plateau together: equal weights",
+    holds=lambda regime: len(set(regime.concepts.probabilities)) == 1,
+    got=lambda regime: f"pi = {', '.join(f'{p:.3g}' for p in regime.concepts.probabilities[:5])}",
+    suggests={"concepts": {"weights": (None,)}},
+)
 ON_PLATEAU = 0.4
 """Mean error down to which nothing is learned yet: the plateau ends at the pilot's last record above it."""
 FORESEEN = {"small": 2**12, "full": 2**14}
@@ -127,7 +135,7 @@ ESCAPE = Claim(
     formula=r"\Pr(e f \le 0)(T) \approx \tfrac12 \textstyle\sum_k \pi_k\, \mathbb E\, \Phi\!\bigl((\log c - \mathbb E_t \log W_Q^{bb} W_K^{bb}(T)) / "
     r"\sqrt{\mathrm{Var}_t}\bigr)",
     section="5",
-    hypotheses=CURVE,
+    hypotheses=(*CURVE, FAIR, ALIKE),
     asserts=lambda: _as_it_is,
     measure=_rates,
     rule=QUARTER,

@@ -138,7 +138,7 @@ def test_splitting_agrees_with_counting_whatever_the_importance(monkeypatch):
             )
             for j in range(24)
         ]
-        found = split(populations)
+        found = split(populations).estimates
         error = np.hypot(found.std(ddof=1) / np.sqrt(24), counted.std() / np.sqrt(4096))
         assert counted.mean() > 10 * counted.std() / np.sqrt(4096) / 5, "something to compare with"
         assert abs(found.mean() - counted.mean()) < 4.5 * error
