@@ -7,6 +7,7 @@ not depend on how many processes there were.
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -95,6 +96,9 @@ def side_by_side(work: Callable[[Any], Answer], tasks: Sequence[Any]) -> list[An
         return [work(task) for task in tasks]
     try:
         return list(_pool().map(work, tasks))
+    except BrokenProcessPool:  # a process ended by itself; the next call starts another pool
+        _pool.cache_clear()
+        return [work(task) for task in tasks]
     except KeyboardInterrupt:
         _pool().shutdown(wait=False, cancel_futures=True)
         _pool.cache_clear()

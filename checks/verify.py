@@ -81,7 +81,7 @@ def verify(
         integrated = noisy_curves if level == "N" else theory_curves
         theory = integrated(regime, initial, progress=progress(f"integrate level {level or 'B'}"))
         curves = Curves(simulation=simulation, theory=theory, level=level)
-        records = _tried(claims, laboratory, aside, replay=replay, announce=announce, drop=drop)
+        records = _tried(claims, laboratory, aside, replay=replay, announce=announce, drop=drop, waiting=progress)
     first = [record["verdict"] for record in records]
     settle_records(records, family)
     for before, record in zip(first, records, strict=True):
@@ -118,8 +118,9 @@ def _tried(
     replay: str,
     announce: Callable[[Record], None],
     drop: Collection[str],
+    waiting: Callable[[str], object] = len,
 ) -> list[Record]:
-    """The records in the order of the claims, each announced when it is known."""
+    """The records in the order of the claims, each announced when it is known; `waiting` is told which one is being tried."""
     found: dict[str, Record] = {}
 
     def take(records: list[Record]) -> None:
@@ -134,6 +135,7 @@ def _tried(
             if claim.id in ours
             else Laboratory(laboratory.regime, level=laboratory.level, effort=laboratory.effort)
         )
+        waiting(claim.id)
         take([try_claim(claim, here, replay=replay, drop=drop)])
 
     ours = {claim.id for claim in CLAIMS}

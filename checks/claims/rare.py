@@ -143,8 +143,8 @@ AGREES = Claim(
     rule=TWOFOLD,
     plan=_counting_plan,
     wrong_twin=WrongTwin(
-        name="importance not divided out",
-        statement="the mean error of the particles is the error",
+        name="factors forgotten",
+        statement="the error of copied particles counts as that of seeds",
         asserts=lambda: _factors_forgotten,
     ),
     uses=("exponential/rate_is_that_of_delayed_escape",),
