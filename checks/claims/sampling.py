@@ -20,7 +20,7 @@ from theory.setting import Regime
 
 # Prompts in a batch, whose mean gradient is close to normal; batches of the pilot, which sets the size of the run by its
 # spread and is then thrown away; and limits of that size. The run's own data never decide when it ends.
-MC_PROMPTS, MC_PILOT, MC_FEWEST, MC_MOST = 128, 256, 512, 32768
+MC_PROMPTS, MC_PILOT, MC_FEWEST, MC_MOST = 128, 256, 512, 65536
 MC_RULE = Equivalence(
     margin=0.1,
     reason="a tenth of the array's largest coefficient: a wrong prompt law or a dropped factor moves some coefficient by "
