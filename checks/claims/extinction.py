@@ -186,7 +186,6 @@ IN_WIDTH = Claim(
         statement="faster than every power of exp(m^3)",
         asserts=lambda: lambda m: m**3,
     ),
-    uses=("exponential/extinction_is_for_ever",),
     rests_on=(STATISTICS,),
 )
 
@@ -274,7 +273,6 @@ IN_BATCH = Claim(
     wrong_twin=WrongTwin(
         name="in the square of the batch", statement="as exp(-c B^2)", asserts=lambda: lambda batch: batch**2
     ),
-    uses=("exponential/extinction_is_for_ever",),
     rests_on=(STATISTICS,),
 )
 

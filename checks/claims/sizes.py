@@ -105,7 +105,6 @@ SIZES = Claim(
     wrong_twin=WrongTwin(
         name="no requirement", statement="in every cell of the grid survivors have learned", asserts=lambda: _always
     ),
-    uses=("exponential/extinction_is_for_ever",),
     rests_on=(STATISTICS,),
 )
 
