@@ -35,7 +35,7 @@ Expected = Callable[[int, int], bool | None]
 def _expected(L: int, batch: int) -> bool | None:
     if L <= 4:
         return True
-    return False if batch <= 8 else None
+    return False if L >= 16 and batch <= 8 else None
 
 
 def _always(L: int, batch: int) -> bool | None:
@@ -91,10 +91,10 @@ def _plan(laboratory: Laboratory) -> Plan:
 
 SIZES = Claim(
     id="exponential/demonstrations_and_batch_set_how_long_it_takes",
-    statement="In 1200 steps (K1 = 2, m = 16) survivors with up to 4 demonstrations have learned at every batch size from 1 to 256; with 8 or more "
-    "and batches of up to 8 most have not. Every L and B learns in the end only at its own pace: the signal that "
-    "`match` gives to the first steps is of order L 2^-L.",
-    formula=r"\Pr(\text{not learned at } T \mid \text{survival}) \approx 0 \ (L \le 4),\quad > \tfrac12 \ (L \ge 8,\, B \le 8)",
+    statement="In 1200 steps (K1 = 2, m = 16) survivors with up to 4 demonstrations have learned at every batch size from 1 to 256; with 16 "
+    "and batches of up to 8 most have not. What `match` gives to the first steps, E[e ebar] = 1 / (2^L - 1) with even attention, is soon lost in "
+    "the noise of small batches.",
+    formula=r"\Pr(\text{not learned at } T \mid \text{survival}) \approx 0 \ (L \le 4),\quad > \tfrac12 \ (L = 16,\, B \le 8)",
     section="7",
     hypotheses=(),
     scope="any regime",
