@@ -21,7 +21,8 @@ audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
 aside       claims about no regime, tried in a second process
 curves      the trajectories behind the figure of learning dynamics
-plots, curve_figures, noise_figures, margins, graph, style, report, files   what is written
+figures/    what is drawn
+report, files   what is written
 run_folder, processes  runs that survive: plans and checkpoints; chunks side by side
 initial_state   reading and checking initial states
 cli, commands/   the command line

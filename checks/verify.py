@@ -12,14 +12,16 @@ from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
 from checks.claim import Claim
 from checks.claims import CLAIMS
 from checks.court import settle_records, try_claim
-from checks.curve_figures import error_curve_figure, error_curve_note
 from checks.curves import NOISY_MEMBERS, Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
+from checks.figures.error_curve import error_curve_figure, error_curve_note
+from checks.figures.graph import uses_graph
+from checks.figures.learning import learning_dynamics
+from checks.figures.margins import measured_against_allowed
+from checks.figures.noise import deviation_figure, phase_figure
+from checks.figures.style import save_figure
 from checks.files import save_json, save_npz
-from checks.graph import uses_graph
 from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record, close_over_uses
-from checks.noise_figures import deviation_figure, phase_figure
-from checks.plots import learning_dynamics, measured_against_allowed, save_figure
 from checks.report import Equation, FigureEntry, write_report
 from theory.derive import Recursion, derive
 from theory.notation import fates, notation

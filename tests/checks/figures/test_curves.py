@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from checks.curve_figures import error_curve_figure
-from checks.noise_figures import deviation_figure, phase_figure
-from checks.style import save_figure
+from checks.figures.error_curve import error_curve_figure
+from checks.figures.noise import deviation_figure, phase_figure
+from checks.figures.style import save_figure
 
 STEPS = list(range(0, 801, 10))
 

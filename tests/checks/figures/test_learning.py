@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from checks.plots import learning_dynamics, measured_against_allowed, save_figure
+from checks.figures.learning import learning_dynamics
+from checks.figures.margins import measured_against_allowed
+from checks.figures.style import save_figure
 from checks.report import FigureEntry, write_report
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRODUCTS = [f"{part}_{kind}" for part in ("attention", "mlp") for kind in ("specific", "complement", "noise")]
 
 
@@ -270,13 +272,13 @@ def test_files_are_valid_undated_and_independent_of_fonts(tmp_path: Path):
 DRAW = """
 import sys
 from pathlib import Path
-import checks.plots
+import checks.figures.learning, checks.figures.margins, checks.figures.style
 assert "matplotlib" not in sys.modules  # nothing may read MPLCONFIGDIR before it is set
 sys.path.insert(0, {tests!r})
 from test_plots import record, runs
-figure = checks.plots.learning_dynamics(runs(), runs(), title="T")
-checks.plots.save_figure(figure, Path(sys.argv[1]), "a")
-checks.plots.save_figure(checks.plots.measured_against_allowed([record("a", "supported", 1e-9, 1.0, 2.0)]), Path(sys.argv[1]), "b")
+figure = checks.figures.learning.learning_dynamics(runs(), runs(), title="T")
+checks.figures.style.save_figure(figure, Path(sys.argv[1]), "a")
+checks.figures.style.save_figure(checks.figures.margins.measured_against_allowed([record("a", "supported", 1e-9, 1.0, 2.0)]), Path(sys.argv[1]), "b")
 """
 
 

@@ -1,4 +1,4 @@
-"""The figures of a verification; here, learning dynamics (P4, P5 and section 7 of THEORY.md)."""
+"""Learning dynamics: theory as a line over a band of simulations (P4, P5 and section 7 of THEORY.md)."""
 
 import math
 import textwrap
@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float, Num
 
-from checks.margins import measured_against_allowed
-from checks.style import GREY, INK, save_figure, style
+from checks.figures.style import GREY, INK, style
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
-
-__all__ = ["learning_dynamics", "measured_against_allowed", "save_figure"]
 
 BAND = (0.1, 0.9)  # the middle 80 % of the seeds; seeds outside it are outliers to the eye
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from checks.graph import uses_graph
-from checks.plots import save_figure
+from checks.figures.graph import uses_graph
+from checks.figures.style import save_figure
 
-RECORDS = json.loads(Path(__file__).with_name("example_results.json").read_text(encoding="utf-8"))
+RECORDS = json.loads(Path(__file__).parents[1].joinpath("example_results.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

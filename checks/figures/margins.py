@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from checks.style import GREY, INK, style
+from checks.figures.style import GREY, INK, style
 
 if TYPE_CHECKING:
     import matplotlib.axes

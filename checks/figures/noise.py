@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from checks.curve_figures import facts_of_claim
-from checks.style import GREY, INK, style
+from checks.figures.error_curve import facts_of_claim
+from checks.figures.style import GREY, INK, style
 
 if TYPE_CHECKING:
     import matplotlib.axes

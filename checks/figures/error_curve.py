@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from checks.style import GREY, INK, style
+from checks.figures.style import GREY, INK, style
 
 if TYPE_CHECKING:
     import matplotlib.axes
