@@ -275,7 +275,7 @@ from pathlib import Path
 import checks.figures.learning, checks.figures.margins, checks.figures.style
 assert "matplotlib" not in sys.modules  # nothing may read MPLCONFIGDIR before it is set
 sys.path.insert(0, {tests!r})
-from test_plots import record, runs
+from test_learning import record, runs
 figure = checks.figures.learning.learning_dynamics(runs(), runs(), title="T")
 checks.figures.style.save_figure(figure, Path(sys.argv[1]), "a")
 checks.figures.style.save_figure(checks.figures.margins.measured_against_allowed([record("a", "supported", 1e-9, 1.0, 2.0)]), Path(sys.argv[1]), "b")
