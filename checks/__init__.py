@@ -12,6 +12,8 @@ ensembles   seeds of the stochastic reduced recursion, drawn, run in processes, 
 splitting   the same for errors too rare to be counted
 deviations  such seeds beside the path of descent: how far apart they are
 conditioning    what round-off is relative to
+scenarios   laws on which a trained model is tested
+transfer    a model trained once, its coefficients beside its weights, on such a law
 pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record
 own_claims  claims from users' files

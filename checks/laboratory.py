@@ -308,6 +308,36 @@ class Laboratory:
 
         return sample_prompts(regime, dict(initial), count=count, seed_offset=stream)
 
+    def counted_outcomes(self, law: Regime, weights: Mapping[str, np.ndarray], M: np.ndarray, Q: np.ndarray) -> Arrays:
+        """The full model on every pure prompt (k, e, n+) of another law: f, attention and the probability of each."""
+        from sim.transfer import counted_outcomes
+
+        return counted_outcomes(law, weights, M, Q)
+
+    def outcomes_at(
+        self,
+        law: Regime,
+        weights: Mapping[str, np.ndarray],
+        M: np.ndarray,
+        Q: np.ndarray,
+        *,
+        concept: np.ndarray,
+        e: np.ndarray,
+        positive: np.ndarray,
+    ) -> Arrays:
+        """The full model on chosen pure prompts of another law: f and attention."""
+        from sim.transfer import outcomes_at
+
+        return outcomes_at(law, weights, M, Q, concept=concept, e=e, positive=positive)
+
+    def sampled_outcomes(
+        self, law: Regime, weights: Mapping[str, np.ndarray], M: np.ndarray, Q: np.ndarray, *, count: int
+    ) -> Arrays:
+        """The full model on prompts drawn from another law: e f and attention of each."""
+        from sim.transfer import sampled_outcomes
+
+        return sampled_outcomes(law, weights, M, Q, count=count)
+
     def draw(self, regime: Regime) -> Arrays:
         """A random initial state of any regime."""
         from sim.initial import draw_initial

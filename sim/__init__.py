@@ -21,6 +21,7 @@ differentiated by autograd; its twin, the fast step, has the same gradient in cl
 - `sim.memory`    what the C library does with freed memory                      (no torch)
 - `sim.device`    where a run happens and in which precision
 - `sim.probe`     gradients and samples that checks ask for
+- `sim.transfer`  a trained model on prompts of other laws and dictionaries
 - `sim.drift`     the expected gradient under noise by Monte Carlo, and descent along it
 - `sim.laws`      what checks of the fast step and of the samplers ask for
 """

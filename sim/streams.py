@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     SAMPLE = 5  # prompts of `sim.probe.sample_prompts`
     DRIFT = 6  # noise of `sim.drift`
     FRESH = 7  # prompts of `sim.probe.fresh_outcomes`
+    TRANSFER = 8  # prompts of `sim.transfer`
 
 
 class Variable(IntEnum):

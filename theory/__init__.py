@@ -21,6 +21,7 @@ curvature     drift, noise of one prompt and curvature of the population risk; `
 gate_flow     the gradient flow across gate events; `flow` the recursion beside it
 certified     the recursion in balls, with a proven error bar; `numbers` runs the lowered source over other numbers
 show          LaTeX, text and JSON of the executed objects, by article, document, notation, printing, prose and stages
+transfer      a trained model on prompts of other laws, in closed form
 bayes         the posterior of the query's label under noise, and the Bayes error: no model is better
 prompt_gradients  the gradients of section 3 as stated, for any prompt
 slow          the exact, dense twin

@@ -24,11 +24,13 @@ from checks.claims import (
     identities,
     invariants,
     kinks,
+    lengths,
     levels,
     noise,
     noise_order,
     noise_scaling,
     noisy_runs,
+    noisy_transfer,
     penalty,
     pinelis,
     rare,
@@ -37,6 +39,7 @@ from checks.claims import (
     sizes,
     softmax,
     trajectories,
+    transfer,
 )
 
 CLAIMS: tuple[Claim, ...] = (
@@ -75,4 +78,7 @@ CLAIMS: tuple[Claim, ...] = (
     *sizes.CLAIMS,
     *pinelis.CLAIMS,
     *bayes.CLAIMS,
+    *lengths.CLAIMS,
+    *transfer.CLAIMS,
+    *noisy_transfer.CLAIMS,
 )

@@ -64,7 +64,8 @@ def descent(laboratory: Laboratory, sigma: float, members: int, pairs: int) -> t
     return laboratory.draw(regime), laboratory.remembered(f"noisy descent {sigma} {members} {pairs}", run)
 
 
-def _estimated(name: str, values: np.ndarray, predicted: float, scale: float) -> Estimated:
+def estimated(name: str, values: np.ndarray, predicted: float, scale: float) -> Estimated:
+    """The mean of one value for each member beside what is predicted, relative to a scale."""
     return Estimated(
         name=name,
         estimate=float(values.mean() - predicted),
@@ -74,7 +75,7 @@ def _estimated(name: str, values: np.ndarray, predicted: float, scale: float) ->
     )
 
 
-def _planned(laboratory: Laboratory, *, rule: Equivalence, spread: float, rows: int, samples: int) -> Plan:
+def planned(laboratory: Laboratory, *, rule: Equivalence, spread: float, rows: int, samples: int) -> Plan:
     """What a fixed number of members can see, if they spread as in the runs that the claim was built on."""
     return rule.design(spread=spread, rows=rows, level=laboratory.level, fewest=samples, most=samples)
 
@@ -86,20 +87,21 @@ def _descent(laboratory: Laboratory, predict: Callable[[Regime, Arrays], Arrays]
     start, full = descent(laboratory, 0.05, MEMBERS, EARLY)
     found = predict(RUN, start)
     rows = [
-        _estimated("mean of e f", full["margin"], float(found["margin"]), float(full["margin"].mean())),
-        _estimated("attention", full["attention"], float(found["attention"]), float(full["attention"].mean())),
+        estimated("mean of e f", full["margin"], float(found["margin"]), float(full["margin"].mean())),
+        estimated("attention", full["attention"], float(found["attention"]), float(full["attention"].mean())),
     ]
     for name in ("alpha", "beta"):
         scale = float(np.abs(full[name].mean(0)).max())
         for i, k in np.ndindex(full[name].shape[1:]):
             rows.append(
-                _estimated(f"{name} of neuron {i}, concept {k}", full[name][:, i, k], float(found[name][i, k]), scale)
+                estimated(f"{name} of neuron {i}, concept {k}", full[name][:, i, k], float(found[name][i, k]), scale)
             )
     facts = {"members": MEMBERS, "steps": RUN.training.steps, "sigma_x = sigma_y": 0.05, "seed": RUN.ensemble.seed}
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-def _without(regime: Regime, start: Arrays) -> Arrays:
+def without_noise(regime: Regime, start: Arrays) -> Arrays:
+    """What level N says of the same run on pure prompts: level B."""
     return prediction(regime.replace(prompt=PURE), start)
 
 
@@ -113,8 +115,8 @@ DESCENT = Claim(
     asserts=lambda: prediction,
     measure=_descent,
     rule=THREE_PERCENT,
-    plan=lambda laboratory: _planned(laboratory, rule=THREE_PERCENT, spread=0.0175, rows=130, samples=MEMBERS),
-    wrong_twin=WrongTwin(name="level B", statement="those of level B", asserts=lambda: _without),
+    plan=lambda laboratory: planned(laboratory, rule=THREE_PERCENT, spread=0.0175, rows=130, samples=MEMBERS),
+    wrong_twin=WrongTwin(name="level B", statement="those of level B", asserts=lambda: without_noise),
     uses=(
         "gradient/level_n_drift_matches_full_model",
         "fluctuation/level_n_remainder_without_gates_is_of_fourth_order",
@@ -125,7 +127,7 @@ DESCENT = Claim(
 
 def _attention(laboratory: Laboratory, predict: Callable[[Regime, Arrays], Arrays]) -> Evidence:
     start, full = descent(laboratory, 0.05, MEMBERS, EARLY)
-    row = _estimated(
+    row = estimated(
         "attention", full["attention"], float(predict(RUN, start)["attention"]), float(full["attention"].mean())
     )
     return Evidence(rows=(row,), facts={"members": MEMBERS, "steps": RUN.training.steps})
@@ -142,10 +144,10 @@ ATTENTION = Claim(
     formula=r"p^*_{\mathrm{full}} = p^*_B\ (\pm 3\%)",
     section="6",
     scope="any regime",
-    asserts=lambda: _without,
+    asserts=lambda: without_noise,
     measure=_attention,
     rule=THREE_PERCENT,
-    plan=lambda laboratory: _planned(laboratory, rule=THREE_PERCENT, spread=0.001, rows=1, samples=MEMBERS),
+    plan=lambda laboratory: planned(laboratory, rule=THREE_PERCENT, spread=0.001, rows=1, samples=MEMBERS),
     wrong_twin=WrongTwin(
         name="nothing learned", statement="the attention is that of the start", asserts=lambda: _at_start
     ),
@@ -167,9 +169,9 @@ def _closer(laboratory: Laboratory, exchanged: bool) -> Evidence:
             laboratory, sigma, *((MEMBERS, EARLY) if sigma == RUN.prompt.sigma_y else (GRID_MEMBERS, 6))
         )
         regime, values = RUN.replace(prompt={"sigma_x": sigma, "sigma_y": sigma}), full["margin"][:GRID_MEMBERS]
-        near, far = (float(predict(regime, start)["margin"]) for predict in (prediction, _without))
+        near, far = (float(predict(regime, start)["margin"]) for predict in (prediction, without_noise))
         near, far = (far, near) if exchanged else (near, far)
-        rows.append(_estimated(f"f at sigma = {sigma}", values, near, abs(float(values.mean()) - far) / 10))
+        rows.append(estimated(f"f at sigma = {sigma}", values, near, abs(float(values.mean()) - far) / 10))
     return Evidence(rows=tuple(rows), facts={"steps": RUN.training.steps})
 
 
@@ -185,7 +187,7 @@ CLOSER = Claim(
     asserts=lambda: False,
     measure=_closer,
     rule=TENTH,
-    plan=lambda laboratory: _planned(laboratory, rule=TENTH, spread=0.35, rows=len(GRID), samples=GRID_MEMBERS),
+    plan=lambda laboratory: planned(laboratory, rule=TENTH, spread=0.35, rows=len(GRID), samples=GRID_MEMBERS),
     wrong_twin=WrongTwin(name="exchanged", statement="level B is ten times closer than level N", asserts=lambda: True),
     uses=("fluctuation/noisy_descent_follows_level_n",),
     rests_on=(STATISTICS,),
@@ -196,7 +198,7 @@ CLOSER = Claim(
 SGD_STEPS, FRESH = 2000, 512
 
 
-def _members(regime: Regime) -> int:
+def sgd_members(regime: Regime) -> int:
     """Members of the ensemble: fewer where a word is long, and a step takes a fifth of a second."""
     return 64 if regime.concepts.d_x <= 256 else 16
 
@@ -241,11 +243,12 @@ def _batch(regime: Regime) -> float:
     return float("inf") if regime.training.batch == "population" else float(regime.training.batch)
 
 
-def _sgd(laboratory: Laboratory, predict: Callable[[Regime, Arrays], Arrays]) -> Evidence:
+def sgd_ends(laboratory: Laboratory) -> tuple[Regime, Arrays]:
+    """An ensemble trained by SGD from one start in the laboratory's regime, and the weights that its members end with."""
     regime = laboratory.regime.replace(
         training={"steps": min(laboratory.regime.training.steps, SGD_STEPS), "record_every": SGD_STEPS},
         ensemble={
-            "seeds": _members(laboratory.regime),
+            "seeds": sgd_members(laboratory.regime),
             "sampler": "reduced",
             "dtype": "float32",
             "engine": "auto",
@@ -255,13 +258,20 @@ def _sgd(laboratory: Laboratory, predict: Callable[[Regime, Arrays], Arrays]) ->
 
     def run() -> Arrays:
         trained = laboratory.train(regime, laboratory.start_of(laboratory.member))
-        final = {name: trained[f"final_{name}"].astype(np.float64) for name in ("W_Q", "W_K", "W_O")}
-        return laboratory.outcome_of(regime, laboratory.start_of(laboratory.member), final, count=FRESH)
+        return {name: trained[f"final_{name}"].astype(np.float64) for name in ("W_Q", "W_K", "W_O")}
 
-    seen = laboratory.remembered("outcome of noisy SGD", run)
+    return regime, laboratory.remembered("ends of noisy SGD", run)
+
+
+def _sgd(laboratory: Laboratory, predict: Callable[[Regime, Arrays], Arrays]) -> Evidence:
+    regime, final = sgd_ends(laboratory)
+    start = laboratory.start_of(laboratory.member)
+    seen = laboratory.remembered(
+        "outcome of noisy SGD", lambda: laboratory.outcome_of(regime, start, final, count=FRESH)
+    )
     found = predict(regime, laboratory.start_of(laboratory.member))
     rows = tuple(
-        _estimated(
+        estimated(
             f"{name} after {regime.training.steps} steps",
             seen[name],
             float(found[name]),
@@ -270,7 +280,7 @@ def _sgd(laboratory: Laboratory, predict: Callable[[Regime, Arrays], Arrays]) ->
         )
         for name in ("margin", "loss", "attention")
     )
-    return Evidence(rows=rows, facts={"members": _members(regime), "fresh prompts of each": FRESH})
+    return Evidence(rows=rows, facts={"members": sgd_members(regime), "fresh prompts of each": FRESH})
 
 
 def _other_sign(regime: Regime, start: Arrays) -> Arrays:
@@ -282,32 +292,33 @@ SGD_RULE = Equivalence(
     margin=0.03,
     reason="three percent: SGD's own fluctuations, of order eta/batch, move the mean, and are no part of level N",
 )
+FOLLOWS_LEVEL_N = (
+    NOT_PURE,
+    LOW_NOISE,
+    FEW_EXTRAS,
+    MINIBATCHES,
+    TRAINS,
+    MLP_STARTS,
+    TAME_LOSS,
+    SEVERAL_DEMONSTRATIONS,
+    # So that attention to the matching demonstrations can be told from attention to the others, learned or not.
+    FEW_DEMONSTRATIONS,
+    MATCHED,
+    LISTED,
+    GENTLE_STEPS,
+)
 SGD = Claim(
     id="fluctuation/noisy_sgd_follows_level_n",
     statement="An ensemble of full models trained by SGD from one start in this regime has, on average, the output (where it is "
     "below 1, in units of 1), loss and attention that level N says, within three percent.",
     formula=r"\mathbb E f,\ \mathbb E \ell,\ p^*\ \text{of SGD} = \text{those of } N\ (\pm 3\%)",
     section="6",
-    hypotheses=(
-        NOT_PURE,
-        LOW_NOISE,
-        FEW_EXTRAS,
-        MINIBATCHES,
-        TRAINS,
-        MLP_STARTS,
-        TAME_LOSS,
-        SEVERAL_DEMONSTRATIONS,
-        # So that attention to the matching demonstrations can be told from attention to the others, learned or not.
-        FEW_DEMONSTRATIONS,
-        MATCHED,
-        LISTED,
-        GENTLE_STEPS,
-    ),
+    hypotheses=FOLLOWS_LEVEL_N,
     asserts=lambda: prediction,
     measure=_sgd,
     rule=SGD_RULE,
-    plan=lambda laboratory: _planned(
-        laboratory, rule=SGD_RULE, spread=0.025, rows=3, samples=_members(laboratory.regime)
+    plan=lambda laboratory: planned(
+        laboratory, rule=SGD_RULE, spread=0.025, rows=3, samples=sgd_members(laboratory.regime)
     ),
     wrong_twin=WrongTwin(
         name="the other demonstrations",

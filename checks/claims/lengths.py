@@ -1,0 +1,157 @@
+"""Claims about prompts of other lengths: closed forms for every L, and the odds at which a match is outvoted (THEORY.md section 7)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import sympy as sp
+from jaxtyping import Float
+
+from checks.claim import Claim, OutsideHypotheses, WrongTwin
+from checks.evidence import Evidence, Exact
+from checks.hypotheses import (
+    ATTENTION_STARTS,
+    DISTINCT,
+    GENTLE,
+    MLP_STARTS,
+    PURE,
+    SEVERAL_DEMONSTRATIONS,
+    TRAINS,
+)
+from checks.laboratory import Laboratory
+from checks.ledger import ROUND_OFF
+from checks.rules.exact import ExactZero, RoundOff
+from checks.scenarios import Law, of_length
+from checks.transfer import REASON, Foresee, Trained, compared, in_closed_form, pure_law, trained
+from theory.transfer import Foreseen, Model, outvoting_odds
+
+LENGTHS = (1, 2, 3, 4, 8, 16, 64, 256, 1024)
+TRANSFER = (PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS)
+
+
+def _lengths(laboratory: Laboratory, asserted: Foresee) -> Evidence:
+    law = pure_law(laboratory)
+    rows, table = [], []
+    for one in trained(laboratory):
+        for L in LENGTHS:
+            scenario = of_length(L)
+            found, line = compared(laboratory, one, scenario.change(law), name=scenario.name, asserted=asserted)
+            rows += found
+            table.append(line)
+    return Evidence(rows=tuple(rows), facts={"member": laboratory.member, "table": table})
+
+
+def _without_counts(model: Model, law: Law) -> Foreseen:
+    """The mean sign as tanh(g), without the odds of the counts."""
+    even = in_closed_form(model, replace(law, regime=law.regime.replace(prompt={"L": 2, "law": "iid"})))
+    right = in_closed_form(model, law)
+    L = law.regime.prompt.L
+    return replace(
+        right,
+        f=np.repeat(even.f[..., 1:2], L + 1, axis=-1),
+        attention=np.repeat(even.attention[..., 1:2], L + 1, axis=-1),
+    )
+
+
+ANY_LENGTH = Claim(
+    id="ood/any_length_has_its_closed_form",
+    statement="Trained with one number of demonstrations and tested with 1 to 1024, the full model has on every pure prompt the output, "
+    "the attention and the 0-1 error that the reduced recursion says in closed form, half-way through learning and at its end.",
+    formula=r"\bar e = \tanh\left(g_k + \tfrac12 \log\frac{n_+}{L^* - n_+}\right), \quad p^* = \frac{1 + e \bar e}{2}",
+    section="7",
+    hypotheses=TRANSFER,
+    asserts=lambda: in_closed_form,
+    measure=_lengths,
+    rule=RoundOff(reason=REASON),
+    wrong_twin=WrongTwin(
+        name="counts forgotten",
+        statement="the mean sign is tanh(g), whatever the counts",
+        asserts=lambda: _without_counts,
+    ),
+    uses=("closure/population_descent_equals_level_b", "algebra/mean_sign_is_tanh"),
+    rests_on=(ROUND_OFF,),
+)
+
+# -- the odds of being outvoted -----------------------------------------------------------------------------------
+
+MOST_ODDS = 2.0**15
+"""Beyond this a single prompt is longer than anybody writes out."""
+CLOSE = 1e-6
+"""Odds nearer to a whole number than this share of themselves are not judged there: round-off decides the prompt."""
+
+Odds = Callable[[Model, Law], Float[np.ndarray, "K1 2"]]
+
+
+def _odds(model: Model, law: Law) -> Float[np.ndarray, "K1 2"]:
+    return outvoting_odds(model, law.regime, law.M, law.Q)[0]
+
+
+def _root_of_odds(model: Model, law: Law) -> Float[np.ndarray, "K1 2"]:
+    return np.sqrt(_odds(model, law))
+
+
+def _mismatches(odds: float) -> np.ndarray:
+    """Numbers of demonstrations of the other sign beside one match: a few below the odds, and the two around them."""
+    first = int(np.ceil(odds))
+    grid = np.unique(np.geomspace(1, max(first, 1), 12).astype(int)) - 1
+    return np.unique([*grid[grid < first], *(x for x in (first - 1, first) if x >= 0)])
+
+
+def _outvoted(laboratory: Laboratory, asserted: Odds) -> Evidence:
+    law, wrong, judged, table = pure_law(laboratory), 0, 0, []
+    for one in trained(laboratory):
+        odds = asserted(one.model, law)
+        for (k, j), value in np.ndenumerate(odds):
+            facts = {"step": one.step, "concept": int(k) + 1, "sign": 1 - 2 * int(j), "odds": float(value)}
+            if not 0 < value <= MOST_ODDS or abs(value - np.round(value)) <= CLOSE * value:
+                table.append(facts | {"judged": False})
+                continue
+            numbers = _mismatches(float(value))
+            right = np.array([_is_right(laboratory, one, law, int(k), int(j), int(x)) for x in numbers])
+            wrong += int((right != (numbers < value)).sum())
+            judged += len(numbers)
+            table.append(facts | {"judged": True, "prompts": len(numbers)})
+    if judged == 0:
+        raise OutsideHypotheses(
+            f"needs a concept and a sign for which one match is outvoted at odds of at most {MOST_ODDS:g}, and there is none"
+        )
+    row = Exact(name="prompts on the other side of the odds", residual=sp.Integer(wrong))
+    return Evidence(rows=(row,), facts={"prompts": judged, "odds": table})
+
+
+def _is_right(laboratory: Laboratory, one: Trained, law: Law, k: int, j: int, mismatches: int) -> bool:
+    """Whether the full model answers a prompt of one match among so many others."""
+    length, e = mismatches + 1, 1 - 2 * j
+    seen = laboratory.outcomes_at(
+        law.regime.replace(prompt={"L": length}),
+        one.weights,
+        law.M,
+        law.Q,
+        concept=np.array([k]),
+        e=np.array([e]),
+        positive=np.array([1 if e > 0 else mismatches]),
+    )
+    return bool(e * seen["f"][0, 0] > 0)
+
+
+OUTVOTED = Claim(
+    id="ood/a_match_is_outvoted_at_odds_that_do_not_depend_on_the_length",
+    statement="One demonstration that shares the query's sign decides the answer until those of the other sign are more than a number "
+    "that the coefficients give: two logit gaps, minus the place where the MLP changes its mind. Up to it every prompt with one match "
+    "is answered, at it the answer turns.",
+    formula=r"e f > 0 \iff \frac{L - n}{n} < R_{k,e} = \exp\left(2\,(e\, g_k - \operatorname{artanh} z_{k,e})\right)",
+    section="7",
+    hypotheses=TRANSFER,
+    asserts=lambda: _odds,
+    measure=_outvoted,
+    rule=ExactZero(
+        reason="a prompt is answered or not, and each is judged on one side of the odds: the count is a whole number"
+    ),
+    wrong_twin=WrongTwin(
+        name="root of the odds", statement="one logit gap in place of two", asserts=lambda: _root_of_odds
+    ),
+    uses=("ood/any_length_has_its_closed_form",),
+    rests_on=(ROUND_OFF,),
+)
+
+CLAIMS = (ANY_LENGTH, OUTVOTED)

@@ -1,0 +1,209 @@
+"""Claims about other laws of words and labels: what is foreseen, what keeps the skill, what breaks it (THEORY.md section 7)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from checks.claim import Claim, OutsideHypotheses, WrongTwin
+from checks.claims.lengths import LENGTHS, TRANSFER
+from checks.evidence import Bounded, Compared, Evidence
+from checks.hypotheses import FAIR, MATCHED, SOMETHING_OUTSIDE
+from checks.laboratory import Arrays, Laboratory
+from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.rules.bound import UpperBound
+from checks.rules.exact import UNIT, RoundOff
+from checks.scenarios import NAMED, Law, Scenario, of_length, scenario
+from checks.transfer import REASON, Foresee, Trained, answered_wrongly, compared, in_closed_form, pure_law, trained
+from theory.law import prompt_probabilities
+from theory.setting import PolysemeError
+from theory.transfer import decay
+
+COMBINED = ("length=16+skewed", "length=64+word_signs", "length=8+cone", "length=32+skewed+word_concepts")
+
+
+def possible(laboratory: Laboratory, scenarios: tuple[Scenario, ...]) -> list[tuple[Scenario, Law]]:
+    """The scenarios that there can be in a regime's dimensions, each with its law."""
+    base, laws = pure_law(laboratory), []
+    for one in scenarios:
+        try:
+            laws.append((one, one.change(base)))
+        except PolysemeError:  # no direction is left outside the features
+            continue
+    return laws
+
+
+ALL = (*NAMED, *(scenario(name) for name in COMBINED))
+
+
+Foreseeing = Callable[[Law], Foresee]
+"""What is foreseen of a law, given the pure prompts of training."""
+
+
+def _foreseen(laboratory: Laboratory, foreseeing: Foreseeing) -> Evidence:
+    asserted, rows, table = foreseeing(pure_law(laboratory)), [], []
+    for one in trained(laboratory):
+        for each, law in possible(laboratory, ALL):
+            found, line = compared(laboratory, one, law, name=each.name, asserted=asserted)
+            rows += found
+            table.append(line)
+    return Evidence(rows=tuple(rows), facts={"member": laboratory.member, "table": table})
+
+
+def _as_trained(known: Law) -> Foresee:
+    """Lengths and frequencies of the scenario, with the words and labels of training."""
+    return lambda model, law: in_closed_form(model, replace(law, M=known.M, Q=known.Q))
+
+
+FORESEEN = Claim(
+    id="ood/every_scenario_is_foreseen_from_the_coefficients",
+    statement="On skewed concepts, exchanged signs or concepts on either side, tasks in the cone of several concepts, features never seen, "
+    "lying demonstrations, and several of these at once, the full model has on every pure prompt the output, the attention and the 0-1 "
+    "error that the reduced recursion says.",
+    formula=r"f^*(k, e, n_+) = \sum_i r_i\, \sigma\left(\tfrac{1 + \bar e}{2}\, w_i \cdot y_k^+ + \tfrac{1 - \bar e}{2}\, w_i \cdot y_k^-\right)",
+    section="7",
+    hypotheses=TRANSFER,
+    asserts=lambda: lambda _: in_closed_form,
+    measure=_foreseen,
+    rule=RoundOff(reason=REASON),
+    wrong_twin=WrongTwin(
+        name="features of training",
+        statement="the same with the words and labels of training, whatever those of the test",
+        asserts=lambda: _as_trained,
+    ),
+    uses=("ood/any_length_has_its_closed_form", "closure/complement_decays_exactly"),
+    rests_on=(ROUND_OFF,),
+)
+
+# -- what keeps the skill --------------------------------------------------------------------------------------
+
+KEEPING = (
+    *(one for one in NAMED if one.keeps_the_skill),
+    *(of_length(L) for L in LENGTHS),
+    *(scenario(name) for name in COMBINED),
+)
+
+
+def _learned(laboratory: Laboratory) -> Trained:
+    """The model at the end, if it answers every prompt of the law of training."""
+    _, end = trained(laboratory)
+    law = pure_law(laboratory)
+    _, line = compared(laboratory, end, law, name="training")
+    error = float(line["error measured"])
+    if error > UNIT * 16 * law.regime.concepts.K1 * (law.regime.prompt.L + 1):
+        raise OutsideHypotheses(
+            f"needs a model that has learned every concept, and this one errs on {error:.3g} of the prompts"
+        )
+    return end
+
+
+def _kept(laboratory: Laboratory, scenarios: tuple[Scenario, ...]) -> Evidence:
+    end, rows, table = _learned(laboratory), [], []
+    for each, law in possible(laboratory, scenarios):
+        _, line = compared(laboratory, end, law, name=each.name)
+        rows.append(
+            Compared(
+                name=f"0-1 error: {each.name}",
+                difference=float(line["error measured"]),
+                scale=1.0,
+                roundings=16.0 * law.regime.concepts.K1 * (law.regime.prompt.L + 1),
+            )
+        )
+        table.append(line | {"statement": each.statement})
+    return Evidence(rows=tuple(rows), facts={"step": end.step, "table": table})
+
+
+KEPT = Claim(
+    id="ood/the_skill_carries_over",
+    statement="A model that has learned every concept answers every prompt of 1 to 1024 demonstrations, of a skewed law, with signs or "
+    "concepts exchanged on the word side, the label side or both, and of tasks in the cone of several concepts.",
+    formula=r"\Pr\nolimits^*(e f \le 0) = 0",
+    section="7",
+    hypotheses=(*TRANSFER, MATCHED),
+    asserts=lambda: KEEPING,
+    measure=_kept,
+    rule=RoundOff(reason="16 K1 (L + 1) unit round-offs: a sum of probabilities of prompts, which are zero or not"),
+    wrong_twin=WrongTwin(
+        name="lying demonstrations",
+        statement="also where demonstrations carry the label of the other sign",
+        asserts=lambda: (scenario("lying"),),
+    ),
+    uses=("ood/every_scenario_is_foreseen_from_the_coefficients",),
+    rests_on=(ROUND_OFF, Basis(ground=Ground.ASSUMPTION, text="one start, one draw of the cone's weights")),
+)
+
+# -- what breaks it -----------------------------------------------------------------------------------------------
+
+
+def _broken(laboratory: Laboratory, names: tuple[str, str, str]) -> Evidence:
+    """How far three scenarios are from where a model that knows nothing, or is lied to, ends.
+
+    From the start sigma_0 I, of which the penalty alone takes its share in a direction that no word has.
+    """
+    regime, base = laboratory.population_regime, pure_law(laboratory)
+    start = laboratory.start_of(laboratory.member)
+    run = laboratory.remembered("plain descent", lambda: laboratory.train(regime, start))
+    weights = {name: run[f"final_{name}"][None] for name in ("W_Q", "W_K", "W_O")} | {"r": start["r"]}
+    rounding = UNIT * 64 * regime.concepts.K1 * (regime.prompt.L + 1)
+    if (error := _tested(laboratory, weights, base)[0]) > rounding:
+        raise OutsideHypotheses(
+            f"needs a model that has learned every concept, and this one errs on {error:.3g} of the prompts"
+        )
+    laws = [scenario(name).change(base) for name in names]
+    (_, attention), (guessed, _), (lied, _) = (_tested(laboratory, weights, law) for law in laws)
+    # n_b^2 times the product of what is left of sigma_0 in W_Q and W_K.
+    odd = (laws[0].words[:, 0] - laws[0].words[:, 1]) / 2
+    left = regime.model.sigma_0 * float(decay(regime, np.array([regime.training.steps]))[0])
+    gap = left**2 * float((odd**2).sum(-1).max())
+    even = _even_attention(laws[0])
+    rows = (
+        Bounded(
+            name=f"{names[0]}: correct attention, from that of even attention",
+            value=abs(attention - even),
+            bound=gap / 2 + rounding,
+        ),
+        Bounded(name=f"{names[1]}: 0-1 error, from 1/2", value=abs(guessed - 0.5), bound=rounding),
+        Bounded(name=f"{names[2]}: 0-1 error, from 1", value=abs(lied - 1), bound=rounding),
+    )
+    facts = {"steps": regime.training.steps, "logit gap left of the start": gap, "even attention": even}
+    return Evidence(rows=rows, facts=facts)
+
+
+def _tested(laboratory: Laboratory, weights: Arrays, law: Law) -> tuple[float, float]:
+    """0-1 error and correct attention of the full model on a law."""
+    seen = laboratory.counted_outcomes(law.regime, weights, law.M, law.Q)
+    wrong = answered_wrongly(seen["f"][0], law)
+    return float((wrong * seen["probability"]).sum()), float((seen["attention"][0] * seen["probability"]).sum())
+
+
+def _even_attention(law: Law) -> float:
+    """The expected share of demonstrations that match: the correct attention weight of a model that attends evenly."""
+    L, p = law.regime.prompt.L, prompt_probabilities(law.regime)
+    share = np.arange(L + 1.0) / L
+    return float((p[:, 0] * share).sum() + (p[:, 1] * (1 - share)).sum())
+
+
+BROKEN = Claim(
+    id="ood/the_skill_ends_where_features_are_new",
+    statement="Where the two words of a concept differ along a direction that training never had, attention is even; where the two labels "
+    "do, half of the answers are wrong; and where demonstrations lie, all of them are.",
+    formula=r"|p^* - \mathbb E\, n/L| \le \tfrac12 n_b^2 \sigma_0^2 \prod_t (1 - \eta_t \lambda)^2, \quad \Pr(e f \le 0) = \tfrac12, \quad \Pr(e f \le 0) = 1",
+    section="7",
+    hypotheses=(*TRANSFER, MATCHED, FAIR, SOMETHING_OUTSIDE),
+    asserts=lambda: ("unseen_words", "unseen_labels", "lying"),
+    measure=_broken,
+    rule=UpperBound(
+        reason="half the logit gap that the decayed start has in the new direction, since |d p*/d g| <= 1/2; else the round-off of a "
+        "sum of probabilities",
+        is_statistical=False,
+    ),
+    wrong_twin=WrongTwin(
+        name="known features",
+        statement="the same of exchanged words and labels, which training had",
+        asserts=lambda: ("word_signs", "label_signs", "concepts"),
+    ),
+    uses=("ood/every_scenario_is_foreseen_from_the_coefficients",),
+    rests_on=(ROUND_OFF,),
+)
+
+CLAIMS = (FORESEEN, KEPT, BROKEN)

@@ -1,0 +1,165 @@
+"""A model trained once and tested on other laws: its coefficients beside its weights (THEORY.md section 7, out of distribution)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from checks.claim import OutsideHypotheses
+from checks.evidence import Compared
+from checks.laboratory import Arrays, Laboratory
+from checks.pathwise import Reference, population_reference, records_of, roundings_of
+from checks.rules.exact import UNIT
+from checks.scenarios import Law, training_law
+from theory.transfer import Foreseen, Model, foresee, reduced_model
+
+# Far above round-off, far below any feature of a trained model.
+NUDGE, NUDGES = 1e-8, 3
+
+Foresee = Callable[[Model, Law], Foreseen]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """One model at one step of population descent: `model` from the reduced recursion alone, `weights` of the full model.
+
+    `roundings`: unit round-offs by which the coefficients of both may differ.
+    """
+
+    step: int
+    model: Model
+    weights: Arrays
+    roundings: float
+
+
+def in_closed_form(model: Model, law: Law) -> Foreseen:
+    """What the coefficients say of a law."""
+    return foresee(model, law.regime, law.M, law.Q)
+
+
+def trained(laboratory: Laboratory) -> tuple[Trained, Trained]:
+    """The model when its attention has half learned, and at the end, as far as round-off lets a path be followed."""
+
+    def run() -> tuple[Trained, Trained]:
+        reference = population_reference(laboratory)
+        if reference.tame < 2:
+            raise OutsideHypotheses("needs a path that can be followed, and this one runs along a kink from the start")
+        attention = reference.trajectory["attention"][: reference.tame]
+        half = int(np.argmax(attention >= (attention[0] + attention[-1]) / 2))
+        return _at(laboratory, reference, half), _at(laboratory, reference, len(attention) - 1)
+
+    return laboratory.remembered("trained for transfer", run)
+
+
+def _at(laboratory: Laboratory, reference: Reference, record: int) -> Trained:
+    regime, path = laboratory.population_regime, reference.trajectory
+    step = int(path["step"][record])
+    if record == records_of(path) - 1:
+        run = laboratory.population_run
+    else:
+        run = laboratory.train(
+            regime.replace(training={"steps": step, "record_every": max(1, step)}), laboratory.initial
+        )
+    one = {name: array[record : record + 1] for name, array in path.items()}
+    weights = {name: run[f"final_{name}"][None] for name in ("W_Q", "W_K", "W_O")} | {"r": laboratory.initial["r"]}
+    return Trained(
+        step=step,
+        model=reduced_model(regime, laboratory.initial, one),
+        weights=weights,
+        roundings=roundings_of(regime, reference),
+    )
+
+
+def pure_law(laboratory: Laboratory) -> Law:
+    """The pure prompts of the law of training."""
+    return training_law(laboratory.one, laboratory.initial, pure=True)
+
+
+def nudged(model: Model) -> list[Model]:
+    """The model with every coefficient moved by NUDGE of itself, up or down."""
+    rng = np.random.default_rng(8)
+    return [
+        replace(
+            model,
+            **{
+                name: getattr(model, name) * (1 + NUDGE * rng.choice([-1.0, 1.0], size=getattr(model, name).shape))
+                for name in ("W_Q", "W_K", "W_O")
+            },
+        )
+        for _ in range(NUDGES)
+    ]
+
+
+def output_scale(model: Model, law: Law) -> float:
+    """The size of f before anything cancels: sum_i |r_i| max |h_i| over the labels of the law."""
+    h = np.abs(law.labels @ model.labels.T @ model.W_O[0].T)
+    return float((np.abs(model.r) * h.max((0, 1))).sum()) or 1.0
+
+
+REASON = (
+    "what the coefficients may differ by along the path, times the growth of a nudge of them in f and attention (measured), and 4 (L + "
+    "d_x + d_y + m) unit round-offs of the sums"
+)
+
+
+def compared(
+    laboratory: Laboratory, one: Trained, law: Law, *, name: str, asserted: Foresee = in_closed_form
+) -> tuple[list[Compared], dict[str, float | str | int]]:
+    """Rows on f, attention and 0-1 error of every pure prompt of a law, foreseen and run; and one line of the table."""
+    seen = _seen(laboratory, one, law, name)
+    said = asserted(one.model, law)
+    on = seen["probability"] > 0
+    size = output_scale(one.model, law)
+    scales = {"f": size, "attention": 1.0}
+    right = in_closed_form(one.model, law)
+    moved = [in_closed_form(other, law) for other in nudged(one.model)]
+    roundings = {}
+    for array, scale in scales.items():
+        changes = [np.abs(getattr(x, array) - getattr(right, array))[0][on].max() for x in moved]
+        growth = float(np.median(changes)) / (scale * NUDGE)
+        roundings[array] = max(1.0, growth) * one.roundings + _summed(laboratory, law)
+    rows = [
+        Compared(
+            name=f"{array}: {name}, step {one.step}",
+            difference=float(np.abs(getattr(said, array)[0] - seen[array][0])[on].max()),
+            scale=scale,
+            roundings=roundings[array],
+        )
+        for array, scale in scales.items()
+    ]
+    decided = np.abs(seen["f"][0]) > roundings["f"] * UNIT * size
+    wrong, foreseen = (answered_wrongly(array[0], law) for array in (seen["f"], said.f))
+    rows.append(
+        Compared(
+            name=f"0-1 error: {name}, step {one.step}",
+            difference=float((np.abs(wrong.astype(float) - foreseen) * decided * seen["probability"]).sum()),
+            scale=1.0,
+            roundings=8.0 * on.sum(),
+        )
+    )
+    line = {
+        "scenario": name,
+        "step": one.step,
+        "error foreseen": float(said.error(law.answers)[0]),
+        "error measured": float((wrong * seen["probability"]).sum()),
+        "attention foreseen": float(said.mean_attention()[0]),
+        "attention measured": float((seen["attention"][0] * seen["probability"]).sum()),
+    }
+    return rows, line
+
+
+def _seen(laboratory: Laboratory, one: Trained, law: Law, name: str) -> Arrays:
+    """The full model on the law, run once for a claim and its wrong twin."""
+    return laboratory.remembered(
+        f"transfer {name} {one.step}", lambda: laboratory.counted_outcomes(law.regime, one.weights, law.M, law.Q)
+    )
+
+
+def _summed(laboratory: Laboratory, law: Law) -> float:
+    concepts, model = laboratory.one.concepts, laboratory.one.model
+    return 4.0 * (law.regime.prompt.L + concepts.d_x + concepts.d_y + model.m)
+
+
+def answered_wrongly(f: np.ndarray, law: Law) -> np.ndarray:
+    """Whether each prompt (k, e, n+) is answered wrongly; a margin of 0 is an error."""
+    return law.answers * f * np.array([1.0, -1.0])[:, None] <= 0
