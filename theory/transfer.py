@@ -99,7 +99,7 @@ def reduced_model(
     )
 
 
-def _completed(*rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
+def _completed(*rows: Float[np.ndarray, "_ d"]) -> Float[np.ndarray, "d d"]:
     """Orthonormal rows, then an orthonormal basis of what they leave of the space."""
     given = np.concatenate(rows)
     return np.concatenate([given, np.linalg.qr(given.T, mode="complete")[0][:, len(given) :].T])
