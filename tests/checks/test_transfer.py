@@ -87,14 +87,16 @@ def test_lengths_agree_to_ten_digits_and_the_table_shows_both_sides():
 def test_lies_break_the_skill_and_the_table_says_so():
     table = tried("learned", EVERYWHERE[2])["evidence"]["facts"]["table"]
     broken = {line["scenario"]: line for line in table if line["step"] == 400}
-    assert broken["lying"]["error foreseen"] == broken["lying"]["error measured"] == pytest.approx(1)
-    assert broken["unseen_labels"]["error measured"] == pytest.approx(0.5)
+    assert broken["lying"]["error foreseen"] == pytest.approx(1)
+    assert broken["lying"]["error measured"] == pytest.approx(1)
+    assert broken["unseen_words"]["error measured"] > 0.3
 
 
 def test_models_trained_with_noise_are_foreseen_by_level_n():
     noisy = LEARNED.replace(
-        concepts={"weights": None},
+        concepts={"weights": None, "d_x": 6, "K2": 0},
         prompt={"sigma_x": 0.05, "sigma_y": 0.05},
+        model={"m": 48},
         training={"eta": 2.0, "steps": 800},
     )
     record = try_claim(
