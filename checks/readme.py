@@ -38,6 +38,31 @@ def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[st
     return "\n".join(lines)
 
 
+LENGTHS = "ood/any_length_has_its_closed_form"
+SCENARIOS = "ood/every_scenario_is_foreseen_from_the_coefficients"
+BY_SGD = "ood/noisy_sgd_does_elsewhere_what_level_n_says"
+
+
+def scenarios_table(records: Mapping[str, dict[str, Any]], *claims: str) -> str:
+    """A Markdown table of the tables in the facts of some claims: what was foreseen and what was measured, a row per scenario.
+
+    A claim without evidence has no rows.
+    """
+    lines = [
+        "| scenario | after step | 0-1 error foreseen | measured | correct attention foreseen | measured |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim in claims:
+        facts = (records[claim]["evidence"] or {}).get("facts", {})
+        for line in facts.get("table", ()):
+            step = line.get("step", facts.get("steps", ""))
+            numbers = (
+                f"{line[f'{what} {side}']:.4f}" for what in ("error", "attention") for side in ("foreseen", "measured")
+            )
+            lines.append(f"| `{line['scenario']}` | {step} | {' | '.join(numbers)} |")
+    return "\n".join(lines)
+
+
 def regime_table() -> str:
     """A Markdown table of every regime key: its default, its meaning, what is accepted."""
     lines = ["| key | default | meaning | accepted |", "|---|---|---|---|"]
@@ -64,7 +89,7 @@ def _number(value: float | None) -> str:
 
 
 def main(results: Path, others: Path) -> None:
-    """Rewrite README.md from results.json and that of another regime, and copy the figure that it shows."""
+    """Rewrite README.md and the tables of docs/ from results.json and that of another regime, and copy the figure shown."""
     from checks.files import write_atomic
 
     readme = ROOT / "README.md"
@@ -75,6 +100,10 @@ def main(results: Path, others: Path) -> None:
     elsewhere = {record["id"]: record for record in json.loads(others.read_text(encoding="utf-8"))}
     text = replaced(text, "results", results_table(records, elsewhere, others.parent.name))
     write_atomic(readme, text)
+    page = ROOT / "docs" / "out_of_distribution.md"
+    text = replaced(page.read_text(encoding="utf-8"), "scenarios", scenarios_table(elsewhere, SCENARIOS, LENGTHS))
+    trained = scenarios_table({record["id"]: record for record in records}, BY_SGD)
+    write_atomic(page, replaced(text, "trained", trained))
     figure = results.parent / "figures" / "learning_dynamics.svg"
     write_atomic(ROOT / "docs" / "learning_dynamics.svg", figure.read_bytes())
 

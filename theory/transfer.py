@@ -215,17 +215,67 @@ def outvoting_odds(
     wrong sign or none. Since e ebar = tanh(e g - (1/2) log((L - n)/n)) for n matches, the first failure is at the odds
     (L - n)/n = exp(2 (e g - artanh z)), whatever L. Infinite where no prompt fails, 0 where even a match alone does.
     """
-    at_once = foresee(model, law.replace(prompt={"L": 1, "law": "iid"}), M, Q)
-    labels = (model.labels @ Q[:, : 2 * law.concepts.K1]).T.reshape(law.concepts.K1, 2, -1)
-    h = np.einsum("eit,kst->eksi", model.W_O, labels)
-    odds = np.empty(at_once.g.shape)
-    for place in np.ndindex(*odds.shape):
-        member, task, sign = place
-        right, wrong = h[member, task, sign], h[member, task, 1 - sign]
-        z = _first_failure(right, wrong, model.r * (1.0, -1.0)[sign], model.activation)
-        gap = at_once.g[place] * (1.0, -1.0)[sign]
-        odds[place] = np.exp(2 * (gap - np.arctanh(z))) if abs(z) < 1 else (np.inf if z == -1 else 0.0)
-    return odds
+    gap, z = _gaps_and_changes(model, law, M, Q)
+    with np.errstate(divide="ignore"):  # artanh of +-1: no prompt fails, or every one does
+        return np.exp(2 * (gap - np.arctanh(z)))
+
+
+def least_odds(
+    model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
+) -> Float[np.ndarray, " E"]:
+    """The odds of the smallest logit gap of any concept and sign with the labels of any other: exp(2 (min e g - max artanh z)).
+
+    Whichever words stand for whichever labels, a match is outvoted no sooner. With W^{ba} a gap has the value e n_a n_b G^{ba}
+    besides, which exchanging signs of words turns around; each gap is that of some concept and sign still.
+    """
+    gap, z = _gaps_and_changes(model, law, M, Q)
+    with np.errstate(divide="ignore"):
+        return np.exp(2 * (gap.min((1, 2)) - np.arctanh(z).max((1, 2))))
+
+
+def _gaps_and_changes(
+    model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
+) -> tuple[Float[np.ndarray, "E K1 2"], Float[np.ndarray, "E K1 2"]]:
+    """e g, and the mean sign times e at which the MLP changes its mind."""
+    gap, right, wrong = _along(model, law, M, Q)
+    z = np.empty(gap.shape)
+    for place in np.ndindex(*z.shape):
+        z[place] = _first_failure(right[place], wrong[place], model.r * (1.0, -1.0)[place[2]], model.activation)
+    return gap, z
+
+
+def margin_at_odds(
+    model: Model,
+    law: Regime,
+    M: Float[np.ndarray, "d_x features"],
+    Q: Float[np.ndarray, "d_y signed_concepts"],
+    odds: float,
+) -> Float[np.ndarray, "E K1 2"]:
+    """e f of each task and query sign where so many demonstrations of the other sign stand beside one that matches.
+
+    Relative to what it is summed from, sum_i |r_i h_i|: near zero its sign is round-off. Any odds of at least 0.
+    """
+    gap, right, wrong = _along(model, law, M, Q)
+    z = np.tanh(gap - 0.5 * np.log(odds))[..., None] if odds > 0 else np.ones((*gap.shape, 1))
+    h = (1 + z) / 2 * right + (1 - z) / 2 * wrong
+    sign = np.array([1.0, -1.0])
+    size = np.abs(h) @ np.abs(model.r)
+    return sign * (ACTIVATE[model.activation](h) @ model.r) / np.where(size > 0, size, 1.0)
+
+
+def _along(
+    model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
+) -> tuple[Float[np.ndarray, "E K1 2"], Float[np.ndarray, "E K1 2 m"], Float[np.ndarray, "E K1 2 m"]]:
+    """e g, and the pre-activations at the label of the query's sign and at the other."""
+    K1 = law.concepts.K1
+    gap = foresee(model, law.replace(prompt={"L": 1, "law": "iid"}), M, Q).g * np.array([1.0, -1.0])
+    labels = (model.labels @ Q[:, : 2 * K1]).T.reshape(K1, 2, -1)
+    right = np.einsum("eit,kst->eksi", model.W_O, labels)
+    return gap, right, right[:, :, ::-1]
+
+
+# An output that is less than this share of what it is summed from counts as none: its sign is round-off.
+ROUND_OFF = 1e-12
 
 
 def _first_failure(
@@ -236,7 +286,7 @@ def _first_failure(
         kinks = (right + wrong) / (wrong - right)
     places = np.unique(np.concatenate([[-1.0, 1.0], kinks[np.abs(kinks) < 1]]))[::-1]
     h = (1 + places[:, None]) / 2 * right + (1 - places[:, None]) / 2 * wrong
-    values = ACTIVATE[activation](h) @ r
+    values = ACTIVATE[activation](h) @ r - ROUND_OFF * (np.abs(h) @ np.abs(r))
     if values[0] <= 0:
         return 1.0
     for above, below, a, b in zip(places, places[1:], values, values[1:], strict=False):

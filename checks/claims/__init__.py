@@ -6,6 +6,7 @@ from checks.claims import (
     anywhere,
     balance,
     bayes,
+    carrying,
     closure,
     complement,
     covariance,
@@ -80,5 +81,6 @@ CLAIMS: tuple[Claim, ...] = (
     *bayes.CLAIMS,
     *lengths.CLAIMS,
     *transfer.CLAIMS,
+    *carrying.CLAIMS,
     *noisy_transfer.CLAIMS,
 )

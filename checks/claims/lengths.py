@@ -23,7 +23,7 @@ from checks.ledger import ROUND_OFF
 from checks.rules.exact import ExactZero, RoundOff
 from checks.scenarios import Law, of_length
 from checks.transfer import REASON, Foresee, Trained, compared, in_closed_form, pure_law, trained
-from theory.transfer import Foreseen, Model, outvoting_odds
+from theory.transfer import Foreseen, Model, margin_at_odds, outvoting_odds
 
 LENGTHS = (1, 2, 3, 4, 8, 16, 64, 256, 1024)
 TRANSFER = (PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS)
@@ -76,8 +76,8 @@ ANY_LENGTH = Claim(
 
 MOST_ODDS = 2.0**15
 """Beyond this a single prompt is longer than anybody writes out."""
-CLOSE = 1e-6
-"""Odds nearer to a whole number than this share of themselves are not judged there: round-off decides the prompt."""
+CLOSE = 1e-9
+"""A prompt whose output is a smaller share of what it is summed from is not judged: round-off decides its sign."""
 
 Odds = Callable[[Model, Law], Float[np.ndarray, "K1 2"]]
 
@@ -103,20 +103,26 @@ def _outvoted(laboratory: Laboratory, asserted: Odds) -> Evidence:
         odds = asserted(one.model, law)
         for (k, j), value in np.ndenumerate(odds):
             facts = {"step": one.step, "concept": int(k) + 1, "sign": 1 - 2 * int(j), "odds": float(value)}
-            if not 0 < value <= MOST_ODDS or abs(value - np.round(value)) <= CLOSE * value:
-                table.append(facts | {"judged": False})
+            numbers = _mismatches(float(value)) if 0 < value <= MOST_ODDS else np.empty(0, dtype=int)
+            numbers = np.array([x for x in numbers if _is_decided(one.model, law, int(k), int(j), int(x))])
+            if not numbers.size:
+                table.append(facts | {"prompts": 0})
                 continue
-            numbers = _mismatches(float(value))
             right = np.array([_is_right(laboratory, one, law, int(k), int(j), int(x)) for x in numbers])
             wrong += int((right != (numbers < value)).sum())
             judged += len(numbers)
-            table.append(facts | {"judged": True, "prompts": len(numbers)})
+            table.append(facts | {"prompts": len(numbers)})
     if judged == 0:
         raise OutsideHypotheses(
             f"needs a concept and a sign for which one match is outvoted at odds of at most {MOST_ODDS:g}, and there is none"
         )
     row = Exact(name="prompts on the other side of the odds", residual=sp.Integer(wrong))
     return Evidence(rows=(row,), facts={"prompts": judged, "odds": table})
+
+
+def _is_decided(model: Model, law: Law, k: int, j: int, mismatches: int) -> bool:
+    """Whether the sign of such a prompt's output is more than round-off, as where no gate is open it is not."""
+    return bool(abs(margin_at_odds(model, law.regime, law.M, law.Q, float(mismatches))[0, k, j]) > CLOSE)
 
 
 def _is_right(laboratory: Laboratory, one: Trained, law: Law, k: int, j: int, mismatches: int) -> bool:

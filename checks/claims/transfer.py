@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from checks.claim import Claim, Hypothesis, OutsideHypotheses, WrongTwin
-from checks.claims.lengths import LENGTHS, TRANSFER
-from checks.evidence import Bounded, Compared, Evidence
+from checks.claims.lengths import TRANSFER
+from checks.evidence import Bounded, Evidence
 from checks.hypotheses import MATCHED
 from checks.laboratory import Arrays, Laboratory
-from checks.ledger import ROUND_OFF, Basis, Ground
+from checks.ledger import ROUND_OFF
 from checks.rules.bound import UpperBound
 from checks.rules.exact import UNIT, RoundOff
-from checks.scenarios import NAMED, Law, Scenario, of_length, scenario
-from checks.transfer import REASON, Foresee, Trained, answered_wrongly, compared, in_closed_form, pure_law, trained
+from checks.scenarios import NAMED, Law, Scenario, scenario
+from checks.transfer import REASON, Foresee, answered_wrongly, compared, in_closed_form, pure_law, trained
 from theory.law import prompt_probabilities
 from theory.setting import PolysemeError
 from theory.transfer import decay
@@ -73,63 +73,6 @@ FORESEEN = Claim(
     ),
     uses=("ood/any_length_has_its_closed_form", "closure/complement_decays_exactly"),
     rests_on=(ROUND_OFF,),
-)
-
-# -- what keeps the skill --------------------------------------------------------------------------------------
-
-KEEPING = (
-    *(one for one in NAMED if one.keeps_the_skill),
-    *(of_length(L) for L in LENGTHS),
-    *(scenario(name) for name in COMBINED),
-)
-
-
-def _learned(laboratory: Laboratory) -> Trained:
-    """The model at the end, if it answers every prompt of the law of training."""
-    _, end = trained(laboratory)
-    law = pure_law(laboratory)
-    _, line = compared(laboratory, end, law, name="training")
-    error = float(line["error measured"])
-    if error > UNIT * 16 * law.regime.concepts.K1 * (law.regime.prompt.L + 1):
-        raise OutsideHypotheses(
-            f"needs a model that has learned every concept, and this one errs on {error:.3g} of the prompts"
-        )
-    return end
-
-
-def _kept(laboratory: Laboratory, scenarios: tuple[Scenario, ...]) -> Evidence:
-    end, rows, table = _learned(laboratory), [], []
-    for each, law in possible(laboratory, scenarios):
-        _, line = compared(laboratory, end, law, name=each.name)
-        rows.append(
-            Compared(
-                name=f"0-1 error: {each.name}",
-                difference=float(line["error measured"]),
-                scale=1.0,
-                roundings=16.0 * law.regime.concepts.K1 * (law.regime.prompt.L + 1),
-            )
-        )
-        table.append(line | {"statement": each.statement})
-    return Evidence(rows=tuple(rows), facts={"step": end.step, "table": table})
-
-
-KEPT = Claim(
-    id="ood/the_skill_carries_over",
-    statement="A model that has learned every concept answers every prompt of 1 to 1024 demonstrations, of a skewed law, with signs or "
-    "concepts exchanged on the word side, the label side or both, and of tasks in the cone of several concepts.",
-    formula=r"\Pr\nolimits^*(e f \le 0) = 0",
-    section="7",
-    hypotheses=(*TRANSFER, MATCHED),
-    asserts=lambda: KEEPING,
-    measure=_kept,
-    rule=RoundOff(reason="16 K1 (L + 1) unit round-offs: a sum of probabilities of prompts, which are zero or not"),
-    wrong_twin=WrongTwin(
-        name="lying demonstrations",
-        statement="also where demonstrations carry the label of the other sign",
-        asserts=lambda: (scenario("lying"),),
-    ),
-    uses=("ood/every_scenario_is_foreseen_from_the_coefficients",),
-    rests_on=(ROUND_OFF, Basis(ground=Ground.ASSUMPTION, text="one start, one draw of the cone's weights")),
 )
 
 ROOM = Hypothesis(
@@ -240,4 +183,4 @@ BROKEN = Claim(
     rests_on=(ROUND_OFF,),
 )
 
-CLAIMS = (FORESEEN, KEPT, BROKEN)
+CLAIMS = (FORESEEN, BROKEN)

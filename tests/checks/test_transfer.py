@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from checks.claims import lengths, noisy_transfer, transfer
+from checks.claims import carrying, lengths, noisy_transfer, transfer
 from checks.court import try_claim
 from checks.laboratory import Laboratory
 from theory.setting import Regime
@@ -27,14 +27,18 @@ REGIMES = {
     ),
     "full": LEARNED.replace(concepts={"d_x": 5, "d_y": 4, "K2": 1}),
 }
-BY_ID = {claim.id: claim for module in (lengths, transfer, noisy_transfer) for claim in module.CLAIMS}
+BY_ID = {claim.id: claim for module in (lengths, transfer, carrying, noisy_transfer) for claim in module.CLAIMS}
 EVERYWHERE = (
     "ood/any_length_has_its_closed_form",
     "ood/a_match_is_outvoted_at_odds_that_do_not_depend_on_the_length",
     "ood/every_scenario_is_foreseen_from_the_coefficients",
     "ood/any_prompt_is_foreseen_from_the_coefficients",
 )
-WHERE_LEARNED = ("ood/the_skill_carries_over", "ood/the_skill_ends_where_features_are_new")
+WHERE_LEARNED = (
+    "ood/the_skill_carries_over_as_far_as_matches_outvote",
+    "ood/tasks_in_the_cone_of_several_concepts_are_answered",
+    "ood/the_skill_ends_where_features_are_new",
+)
 IN_LAW = "ood/noise_of_a_test_is_foreseen_in_law"
 
 

@@ -1,5 +1,6 @@
 """Closed forms of a trained model on other laws, beside the definitions of THEORY.md section 1 written out."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -16,6 +17,7 @@ from theory.transfer import (
     foresee,
     foresee_noise,
     foresee_prompts,
+    margin_at_odds,
     outvoting_odds,
     reduced_model,
 )
@@ -103,15 +105,27 @@ def test_a_prompt_with_one_match_fails_first_at_the_odds(seed, activation):
             if mismatches < value:
                 assert e * said > 0
         if 0 < value < 1e12:
-            # At exactly the odds, which need not be a whole number, the margin is zero.
-            gap = foresee(model, law(L=2), M, Q).g[0, k, j]
-            z = np.tanh(e * gap - 0.5 * np.log(value))
-            labels = (model.labels @ Q).T.reshape(2, 2, -1)[k]
-            h = model.W_O[0] @ (((1 + e * z) / 2) * labels[0] + ((1 - e * z) / 2) * labels[1])
-            slope = {"relu": 0.0, "leaky_relu": 0.125, "identity": 1.0}[activation]
-            margin = float(model.r @ np.where(h > 0, h, slope * h))
-            # tanh(artanh z) loses digits where |z| is near 1.
-            assert abs(margin) <= 1e-6 * float(np.abs(model.r) @ np.abs(h))
+            # At exactly the odds, which need not be a whole number, the margin is zero; tanh(artanh z) loses digits near 1.
+            assert abs(margin_at_odds(model, regime, M, Q, float(value))[0, k, j]) <= 1e-6
+
+
+def test_margins_at_whole_odds_are_those_of_prompts():
+    rng, regime = np.random.default_rng(6), law(L=4)
+    model = random_model(rng, regime)
+    M, Q = features(rng, regime)
+    said, at = foresee(model, regime, M, Q).f, margin_at_odds(model, regime, M, Q, 3.0)
+    assert (np.sign(at[:, :, 0]) == np.sign(said[:, :, 0, 1])).all()
+    assert (np.sign(at[:, :, 1]) == -np.sign(said[:, :, 1, 3])).all()
+
+
+def test_where_every_gate_is_shut_the_odds_are_none():
+    rng, regime = np.random.default_rng(7), law()
+    model = random_model(rng, regime, members=1)
+    M, Q = features(rng, regime)
+    pairs = np.repeat(model.W_O[:, ::2], 2, axis=1)  # neurons that cancel in pairs: no output, and round-off of it
+    silent = dataclasses.replace(model, W_O=pairs)
+    assert (outvoting_odds(silent, regime, M, Q) == 0).all()
+    assert (np.abs(margin_at_odds(silent, regime, M, Q, 2.0)) < 1e-12).all()
 
 
 def test_given_prompts_are_read_as_by_definition():
