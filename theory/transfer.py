@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 
 from theory.coefficients import concept_vectors
@@ -263,6 +263,19 @@ def margin_at_odds(
     return sign * (ACTIVATE[model.activation](h) @ model.r) / np.where(size > 0, size, 1.0)
 
 
+def turns_once(
+    model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
+) -> Bool[np.ndarray, "E K1 2"]:
+    """Whether every prompt beyond the odds fails: the output, once it has lost its sign, does not find it again."""
+    _, right, wrong = _along(model, law, M, Q)
+    once = np.empty(right.shape[:3], dtype=bool)
+    for place in np.ndindex(*once.shape):
+        _, values = _along_the_mean_sign(right[place], wrong[place], model.r * (1.0, -1.0)[place[2]], model.activation)
+        lost = int(np.argmax(values <= 0)) if (values <= 0).any() else len(values)
+        once[place] = (values[lost:] <= 0).all()
+    return once
+
+
 def _along(
     model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
 ) -> tuple[Float[np.ndarray, "E K1 2"], Float[np.ndarray, "E K1 2 m"], Float[np.ndarray, "E K1 2 m"]]:
@@ -281,18 +294,28 @@ ROUND_OFF = 1e-12
 def _first_failure(
     right: Float[np.ndarray, " m"], wrong: Float[np.ndarray, " m"], r: Float[np.ndarray, " m"], activation: str
 ) -> float:
-    """The largest z in [-1, 1] at which sum_i r_i act(h_i) <= 0, h = (1+z)/2 right + (1-z)/2 wrong; -1 if there is none."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        kinks = (right + wrong) / (wrong - right)
-    places = np.unique(np.concatenate([[-1.0, 1.0], kinks[np.abs(kinks) < 1]]))[::-1]
-    h = (1 + places[:, None]) / 2 * right + (1 - places[:, None]) / 2 * wrong
-    values = ACTIVATE[activation](h) @ r - ROUND_OFF * (np.abs(h) @ np.abs(r))
+    """The largest z in [-1, 1] at which the output has not the right sign; -1 if there is none."""
+    places, values = _along_the_mean_sign(right, wrong, r, activation)
     if values[0] <= 0:
         return 1.0
     for above, below, a, b in zip(places, places[1:], values, values[1:], strict=False):
         if b <= 0:
             return float(above + (below - above) * a / (a - b))
     return -1.0
+
+
+def _along_the_mean_sign(
+    right: Float[np.ndarray, " m"], wrong: Float[np.ndarray, " m"], r: Float[np.ndarray, " m"], activation: str
+) -> tuple[Float[np.ndarray, " places"], Float[np.ndarray, " places"]]:
+    """sum_i r_i act(h_i), h = (1+z)/2 right + (1-z)/2 wrong, at z = 1, its kinks, and z = -1: between two it is linear.
+
+    What could be round-off is taken off, so that an output that cancels is none.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kinks = (right + wrong) / (wrong - right)
+    places = np.unique(np.concatenate([[-1.0, 1.0], kinks[np.abs(kinks) < 1]]))[::-1]
+    h = (1 + places[:, None]) / 2 * right + (1 - places[:, None]) / 2 * wrong
+    return places, ACTIVATE[activation](h) @ r - ROUND_OFF * (np.abs(h) @ np.abs(r))
 
 
 def foresee_prompts(

@@ -23,7 +23,7 @@ from checks.ledger import ROUND_OFF
 from checks.rules.exact import ExactZero, RoundOff
 from checks.scenarios import Law, of_length
 from checks.transfer import REASON, Foresee, Trained, compared, in_closed_form, pure_law, trained
-from theory.transfer import Foreseen, Model, margin_at_odds, outvoting_odds
+from theory.transfer import Foreseen, Model, margin_at_odds, outvoting_odds, turns_once
 
 LENGTHS = (1, 2, 3, 4, 8, 16, 64, 256, 1024)
 TRANSFER = (PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS)
@@ -100,10 +100,18 @@ def _mismatches(odds: float) -> np.ndarray:
 def _outvoted(laboratory: Laboratory, asserted: Odds) -> Evidence:
     law, wrong, judged, table = pure_law(laboratory), 0, 0, []
     for one in trained(laboratory):
-        odds = asserted(one.model, law)
+        odds, once = asserted(one.model, law), turns_once(one.model, law.regime, law.M, law.Q)[0]
         for (k, j), value in np.ndenumerate(odds):
-            facts = {"step": one.step, "concept": int(k) + 1, "sign": 1 - 2 * int(j), "odds": float(value)}
+            facts = {
+                "step": one.step,
+                "concept": int(k) + 1,
+                "sign": 1 - 2 * int(j),
+                "odds": float(value),
+                "turns once": bool(once[k, j]),
+            }
             numbers = _mismatches(float(value)) if 0 < value <= MOST_ODDS else np.empty(0, dtype=int)
+            # Where the output finds its sign again beyond the odds, only what is below them is stated.
+            numbers = numbers if once[k, j] else numbers[numbers < value]
             numbers = np.array([x for x in numbers if _is_decided(one.model, law, int(k), int(j), int(x))])
             if not numbers.size:
                 table.append(facts | {"prompts": 0})
@@ -144,7 +152,7 @@ OUTVOTED = Claim(
     id="ood/a_match_is_outvoted_at_odds_that_do_not_depend_on_the_length",
     statement="One demonstration that shares the query's sign decides the answer until those of the other sign are more than a number "
     "that the coefficients give: two logit gaps, minus the place where the MLP changes its mind. Up to it every prompt with one match "
-    "is answered, at it the answer turns.",
+    "is answered; from it on none is, if the MLP changes its mind once.",
     formula=r"e f > 0 \iff \frac{L - n}{n} < R_{k,e} = \exp\left(2\,(e\, g_k - \operatorname{artanh} z_{k,e})\right)",
     section="7",
     hypotheses=TRANSFER,
