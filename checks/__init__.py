@@ -24,7 +24,8 @@ verify      a whole verification: figures, records, report
 aside       claims about no regime, tried in a second process
 curves      the trajectories behind the figure of learning dynamics
 figures/    what is drawn
-report, files   what is written
+report/     the page that is written, and several runs side by side
+files       files that are whole or absent
 run_folder, processes  runs that survive: plans and checkpoints; chunks side by side
 initial_state   reading and checking initial states
 cli, commands/   the command line

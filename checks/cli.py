@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from checks.commands import audit, compute, judge, search
+from checks.commands import audit, compute, judge, search, show
 
 app = typer.Typer(
     name="polyseme",
@@ -46,6 +46,7 @@ for _command in (
     compute.certify,
     judge.claims,
     judge.verify,
+    show.report,
     search.falsify,
     audit.audit,
 ):

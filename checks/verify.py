@@ -22,7 +22,9 @@ from checks.figures.style import save_figure
 from checks.files import save_json, save_npz
 from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record, close_over_uses
-from checks.report import Equation, FigureEntry, write_report
+from checks.report.page import write_report
+from checks.report.run import Equation, FigureEntry, Run, save_run
+from checks.report.steps import CLAIMS_OF
 from theory.derive import Recursion, derive
 from theory.notation import fates, notation
 from theory.setting import Regime
@@ -67,7 +69,7 @@ def verify(
     drop: Collection[str] = (),
     effort: Effort = "small",
 ) -> list[Record]:
-    """Try `claims` on `regime` and write results.json, trajectories, figures and report.html into `out`.
+    """Try `claims` on `regime` and write results.json, trajectories, figures, report.json and report.html into `out`.
 
     `registered` are all claims that share the false-alarm budget, those tried among them; hypotheses with a key in `drop`
     are not asked for. `announce` is called with each record as it is judged, and once more if the others change it;
@@ -96,8 +98,7 @@ def verify(
     save_npz(out / "simulation.npz", curves.simulation)
     save_npz(out / "theory.npz", curves.theory)
     figures = list(_figures(curves, records, out, name=name))
-    write_report(
-        out / "report.html",
+    run = Run(
         records=records,
         equations=report_equations(_recursion(regime, level)),
         notation=notation(_recursion(regime, level)),
@@ -109,6 +110,8 @@ def verify(
         provenance=_provenance(regime, laboratory, family, name=name, seconds=time.perf_counter() - start),
         replay=replay,
     )
+    save_run(out, run)
+    write_report(out / "report.html", run)
     return records
 
 
@@ -213,7 +216,13 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
     entries += tuple((stem, title, figure, caption) for stem, title, figure, caption in of_noise if figure is not None)
     for stem, title, figure, caption in entries:
         svg, _ = save_figure(figure, out / "figures", stem)
-        yield FigureEntry(title=title, caption=caption, svg=svg.read_text(encoding="utf-8"))
+        yield FigureEntry(
+            title=title,
+            caption=caption,
+            svg=svg.read_text(encoding="utf-8"),
+            stem=stem,
+            claims=CLAIMS_OF.get(stem, ()),
+        )
 
 
 def report_equations(recursion: Recursion) -> list[Equation]:

@@ -91,7 +91,7 @@ def verify(
         folder = out or Path("out") / (name if only == "*" and not this_regime else f"{name}-part")
         require_writable(folder, folder=True)
         from checks.court import exit_status, select
-        from checks.report import summary_sentence
+        from checks.report.summary import summary_sentence
         from checks.verify import verify as run
 
         registry, problems = registry_with(claim_files)

@@ -36,7 +36,7 @@ from checks.claims import (
 )
 from checks.court import try_claim
 from checks.laboratory import Laboratory
-from checks.report import _math
+from checks.report.mathematics import mathml
 from theory.setting import Regime
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -67,7 +67,7 @@ def test_the_texts_say_something(claim):
 
 @every_claim
 def test_the_formula_becomes_mathml(claim):
-    drawn = _math(claim.formula)
+    drawn = mathml(claim.formula)
     assert drawn.startswith("<math"), f"shown as source: {claim.formula}"
 
 

@@ -119,7 +119,7 @@ def test_the_minimal_regime_passes_and_leaves_nothing_but_its_report(minimal, tm
     assert place.left() == []
     names = {str(path.relative_to(place.out)) for path in place.out.rglob("*") if path.is_file()}
     figures = {f"figures/{name}.{kind}" for name in ("learning_dynamics", "margins", "uses") for kind in ("svg", "pdf")}
-    assert names == figures | {"results.json", "report.html", "simulation.npz", "theory.npz"}
+    assert names == figures | {"results.json", "report.json", "report.html", "simulation.npz", "theory.npz"}
     _records_have_the_fields_of_the_contract(place.records())
     _same_numbers_in_a_second_run(place, Place(tmp_path / "again"))
 

@@ -1,4 +1,3 @@
-import itertools
 import json
 import math
 import re
@@ -7,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from checks.report import VERDICTS, Equation, FigureEntry, summary_sentence, write_report
+from checks.claim import VERDICTS
+from checks.report.page import write_report
+from checks.report.run import Equation, FigureEntry, Run
+from checks.report.summary import summary_sentence
 from theory.setting import PolysemeError, Regime
 
 RECORDS = json.loads(Path(__file__).with_name("example_results.json").read_text(encoding="utf-8"))
@@ -56,7 +58,7 @@ def written(path: Path, **changes) -> str:
         "provenance": {"regime": "default", "seconds": 192.4, "versions": {"numpy": "2.3"}, "seeds": [0, 1]},
         "replay": REPLAY,
     }
-    write_report(path, **(arguments | changes))
+    write_report(path, Run(**(arguments | changes)))
     return path.read_text(encoding="utf-8")
 
 
@@ -115,84 +117,18 @@ def test_the_made_up_records_cover_every_verdict():
     assert len(RECORDS) >= 16 and len(LATEX) >= 12
 
 
-def test_every_claim_is_in_the_table_and_in_the_details(page: Page):
+def test_every_claim_is_there_once(page: Page):
     for record in RECORDS:
-        assert page.text.count(record["id"]) >= 3  # table, details, replay command
+        assert page.text.count(record["id"]) >= 3  # its own head, what uses it or it uses, replay command
         assert record["statement"] in page.text
         assert record["replay"] in page.text
-    rows = [attributes["data-verdict"] for tag, attributes in page.tags if tag == "tr" and "data-verdict" in attributes]
-    assert rows == [record["verdict"] for record in RECORDS]
+    verdicts = [attributes["data-verdict"] for tag, attributes in page.tags if tag == "article"]
+    assert verdicts == [record["verdict"] for record in RECORDS]
 
 
 def test_the_summary_comes_first_and_says_what_does_not_hold(page: Page):
     assert page.text.index("11 of the 15 claims that apply to this regime are supported") < page.text.index("algebra/")
     assert "Wall time 3 min 12 s" in page.text and REPLAY in page.text
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "sentence"),
-    [
-        (["supported"] * 3, "All 3 claims that apply to this regime are supported."),
-        (["supported"], "The one claim that applies to this regime is supported."),
-        (["not_applicable"], "No claim applies to this regime."),
-        (["refuted"], "The one claim that applies to this regime is refuted."),
-        (["error", "not_applicable"], "The one claim that applies to this regime is in error; 1 more does not apply."),
-        (["missing"] * 2, "Both claims that apply to this regime are without evidence."),
-        (
-            ["refuted", "error", "error"],
-            "None of the 3 claims that apply to this regime is supported; 1 is refuted; 2 are in error.",
-        ),
-        (
-            ["supported", "supported", "inconclusive"],
-            "2 of the 3 claims that apply to this regime are supported; 1 is inconclusive.",
-        ),
-        (
-            ["supported", "error", "error", "missing", "not_applicable"],
-            "1 of the 4 claims that apply to this regime is supported; 1 is without evidence; 2 are in error; "
-            "1 more does not apply.",
-        ),
-    ],
-)
-def test_summary_sentence(verdicts: list[str], sentence: str):
-    assert summary_sentence([{"verdict": verdict} for verdict in verdicts]) == sentence
-
-
-@pytest.mark.parametrize("options", [{}, {"partial": True, "total": 30}, {"partial": True}])
-def test_summary_sentence_is_grammatical_and_tells_every_verdict(options: dict):
-    words = ("supported", "refuted", "inconclusive", "not apply", "without evidence", "in error")
-    for counts in itertools.product(range(3), repeat=len(VERDICTS)):
-        records = [{"verdict": str(v)} for v, count in zip(VERDICTS, counts, strict=True) for _ in range(count)]
-        sentence = summary_sentence(records, **options)
-        assert not sentence[0].islower() and sentence.endswith(".") and ("tried" in sentence) == bool(options)
-        wrong = r"\b0\b|the 1\b|\b1 (are|do|more do|were)\b|\b[2-9] (is|does|more does|was)\b|All [12]\b|\bclaims is\b"
-        assert not re.search(wrong, sentence)
-        assert not re.search(r"(None|one|\b1 of) [^;.]* are |(All|Both|[2-9] of) [^;.]* (is|applies) ", sentence)
-        applicable = len(records) - counts[3]
-        for word, count in zip(words, counts, strict=True):
-            assert applicable == 0 or count == 0 or word in sentence
-            assert count or word not in sentence or (word == "supported" and "None of the" in sentence)
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "scopes", "expected"),
-    [
-        ("ssss", "aatt", "All 4 claims that apply to this regime are supported (2 of them are about any regime)."),
-        ("sss", "att", "All 3 claims that apply to this regime are supported (1 of them is about any regime)."),
-        ("sss", "aaa", "All 3 claims that apply to this regime are supported (all of them are about any regime)."),
-        ("ss", "aa", "Both claims that apply to this regime are supported (both of them are about any regime)."),
-        ("e", "a", "The one claim that applies to this regime is in error (it is about any regime)."),
-        (
-            "sse",
-            "taa",
-            "2 of the 3 claims that apply to this regime are supported (1 of them is about any regime); 1 is in error.",
-        ),
-        ("ss", "tt", "Both claims that apply to this regime are supported."),
-    ],
-)
-def test_summary_sentence_counts_what_is_about_any_regime(verdicts: str, scopes: str, expected: str):
-    verdict, scope = {"s": "supported", "e": "error"}, {"a": "any regime", "t": "this regime"}
-    records = [{"verdict": verdict[v], "scope": scope[s]} for v, s in zip(verdicts, scopes, strict=True)]
-    assert summary_sentence(records) == expected
 
 
 def test_a_part_of_the_claims_says_so(tmp_path: Path, page: Page):
@@ -207,28 +143,70 @@ def test_a_part_of_the_claims_says_so(tmp_path: Path, page: Page):
     assert summary_sentence([], partial=True, total=21) == "No claim was tried."
 
 
-def test_the_table_shows_formula_and_scope_beside_the_claim(html: str, tmp_path: Path):
-    rows = re.findall(r"<tr data-verdict.*?</tr>", html, re.DOTALL)
-    for row, record in zip(rows, RECORDS, strict=True):
-        assert ("<math" in row) == bool(record["formula"])
-        assert (f">{record['scope']}</span>" in row) if record.get("scope") else "scope" not in row
-    assert {record.get("scope") for record in RECORDS} == {"any regime", "this regime", None}
+def articles(html: str) -> list[str]:
+    return re.findall(r"<article.*?</article>", html, re.DOTALL)
+
+
+def test_the_head_of_a_claim_shows_formula_scope_and_numbers(html: str, tmp_path: Path):
+    for article, record in zip(articles(html), RECORDS, strict=True):
+        head = article.partition("<details")[0]
+        assert ("<math" in head) == bool(record["formula"])
+        assert (">any regime</span>" in head) == (record.get("scope") == "any regime")
+        assert ("<dt>measured</dt>" in head) == (record["measured"] is not None or record["bound"] is not None)
+        assert ("reason" in head) == (record["verdict"] != "supported")
     latex = r"a = \left\{ b \quad c \right\},\qquad \sum_s P_s = I,\quad d"
-    (row,) = re.findall(
-        r"<tr data-verdict.*?</tr>",
-        written(tmp_path / "r.html", records=[RECORDS[0] | {"formula": latex}]),
-        re.DOTALL,
+    (whole,) = articles(written(tmp_path / "r.html", records=[RECORDS[0] | {"formula": latex}]))
+    assert whole.count("<math") == 1  # a cut inside a pair of braces would break the formula
+    (cut,) = articles(written(tmp_path / "r.html", records=[RECORDS[0] | {"formula": r"a = b,\qquad c = d"}]))
+    assert cut.count("<math") == 2
+
+
+def test_claims_stand_in_the_steps_of_the_argument_and_users_own_come_last(tmp_path: Path):
+    names = ["mine/x", "exponential/x", "gradient/level_n_x", "gradient/x", "algebra/x"]
+    uses = {"exponential/x": ["algebra/x", "gradient/x", "closure/not_tried"]}
+    records = [RECORDS[0] | {"id": name, "uses": uses.get(name, [])} for name in names]
+    html = written(tmp_path / "r.html", records=records)
+    page = Page(html)
+    assert re.findall(r'<section class="step" id="step-([^"]+)"', html) == [
+        "decomposition",
+        "gradient",
+        "fluctuation",
+        "exponential",
+        "own-mine",
+    ]
+    assert "Rests on ✓ 1 The decomposition (1×), ✓ 2 The gradient (1×)." in page.text
+    assert "Used by ✓ 6 Exponential bounds (1×)." in page.text
+    assert "closure/not_tried (not tried here)" in page.text
+    assert "step 6 rests on 1, 2." in html
+
+
+def test_a_figure_stands_with_its_step_and_is_linked_both_ways(tmp_path: Path):
+    one, both = "exponential/*", "*/*"
+    figures = [FigureEntry(title=pattern, caption="", svg=SVG, claims=(pattern,)) for pattern in (both, one)]
+    html = written(tmp_path / "r.html", figures=figures)
+    step = html.partition('id="step-exponential"')[2].partition("<article")[0]
+    assert 'id="figure-2"' in step and 'id="figure-1"' in html.partition('<section id="figures">')[2]
+    assert 'href="#about-exponential-pinelis_bound_holds"' in step
+    linked = [article.count('href="#figure-2"') for article in articles(html)]
+    assert linked == [int(record["family"] == "exponential") for record in RECORDS]
+    assert all('href="#figure-1"' in article for article in articles(html))
+
+
+def test_a_figure_runs_and_loads_nothing(tmp_path: Path):
+    evil = '<script>alert(1)</script><image href="http://x/y"/><a xlink:href="http://x"><path onclick="f()"/></a></g></svg>'
+    html = written(
+        tmp_path / "r.html", figures=[FigureEntry(title="T", caption="", svg=SVG.replace("</g></svg>", evil))]
     )
-    assert row.count("<math") == 1  # a cut inside a pair of braces would break the formula
-    plain = written(tmp_path / "r.html", records=[RECORDS[0] | {"formula": r"a = b,\qquad c = d"}])
-    assert re.findall(r"<tr data-verdict.*?</tr>", plain, re.DOTALL)[0].count("<math") == 2
+    shown = html.partition('<section id="figures">')[2].partition("</section>")[0]
+    assert "<path" in shown
+    assert not re.search(r"script|onclick|http://x|<image", shown)
 
 
 def evidence_of(tmp_path: Path, evidence: object) -> str:
     """The part of a report that shows this evidence."""
     html = written(tmp_path / "r.html", records=[RECORDS[0] | {"evidence": evidence}])
     Page(html)
-    return html.partition("<h4>Evidence</h4>")[2].partition("<h4>Replay</h4>")[0]
+    return html.partition("<summary>Evidence</summary>")[2].partition("</article>")[0]
 
 
 def cells(html: str) -> list[list[str]]:
@@ -298,8 +276,10 @@ def test_verdicts_have_symbol_text_and_meaning_and_only_supported_is_green(html:
     for verdict, (symbol, meaning) in VERDICTS.items():
         assert f"{symbol} {verdict.replace('_', ' ')}" in page.text
         assert meaning[1:] in page.text
-    green = re.findall(r"\.([a-z_]+) \{[^}]*var\(--good", html)
-    assert set(green) == {"supported", "yes"}  # 'yes' marks a hypothesis that holds
+    green = re.findall(r"([^{}]+) \{[^{}]*var\(--good", html.partition("color-scheme: dark; --paper")[2])
+    supported = '[data-verdict="supported"]'
+    # 'yes' marks a hypothesis that holds.
+    assert {x.strip() for x in green} == {".supported", ".yes", f".claim{supported}", f"{supported} .strip .measured"}
 
 
 def test_a_twin_that_survives_is_loud(tmp_path: Path):
@@ -336,9 +316,8 @@ def test_identifiers_are_unique_and_every_link_has_its_target(html: str, page: P
 
 
 def test_figures_have_a_text_alternative_and_keep_their_styles_to_themselves(html: str, page: Page):
-    labels = [
-        attributes["aria-label"] for tag, attributes in page.tags if tag == "svg" and attributes.get("role") == "img"
-    ]
+    drawn = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("role") == "img"]
+    labels = [attributes["aria-label"] for attributes in drawn if attributes.get("class") != "strip"]
     assert labels == ["Figure A. What it shows.", "Figure B. What it shows."]
     assert "#f1 { *{stroke-linecap: butt} }" in html
     assert "made" not in page.words
@@ -346,9 +325,9 @@ def test_figures_have_a_text_alternative_and_keep_their_styles_to_themselves(htm
 
 def test_equations_are_mathml_and_what_cannot_be_converted_is_shown(html: str, page: Page):
     math = [tag for tag, _ in page.tags if tag == "math"]
-    # Each formula is whole in the details, and in the table in pieces that a narrow column can hold.
+    # The formula of a claim is in pieces that a narrow column can hold.
     formulas = [record["formula"] for record in RECORDS if record["formula"]]
-    assert len(math) == len(LATEX) - 1 + 2 * len(formulas) + sum(formula.count("quad") for formula in formulas)
+    assert len(math) == len(LATEX) - 1 + len(formulas) + sum(formula.count("quad") for formula in formulas)
     assert r"\foo{b} < 1" in page.text and "&lt;command&gt;" in html
     assert "\\_" not in page.text
     for attributes in (attributes for tag, attributes in page.tags if attributes.get("class") == "formula"):
