@@ -1,6 +1,7 @@
 """What a report is made from, and the folder of a verification from which it can be made again."""
 
 import json
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from checks.claim import Verdict
 from checks.files import save_json
+from checks.ledger import Ground
 from checks.report.steps import CLAIMS_OF
 from theory.setting import PolysemeError
 
@@ -98,7 +100,7 @@ class _Stored(_Strict):
     replay: str
     partial: bool
     total: int | None
-    regime: dict[str, Any]
+    regime: dict[str, dict[str, Any]]
     provenance: dict[str, Any]
     notation: tuple[tuple[str, str], ...]
     blocks: tuple[tuple[str, str, str, str], ...]
@@ -127,6 +129,22 @@ class _Control(_Loose):
     measured: Number
 
 
+class _Statistics(_Loose):
+    share: Number
+    p_support: Number
+    p_refute: Number
+    adjusted_support: Number
+    adjusted_refute: Number
+    samples: Number
+    detects: Number
+    power: Number
+
+
+class _Basis(_Loose):
+    ground: Ground
+    text: str
+
+
 class _Record(_Loose):
     """What the page reads of a record of results.json; a later version may say more."""
 
@@ -143,11 +161,11 @@ class _Record(_Loose):
     slack: Number
     reason: str
     rule: str
-    statistics: dict[str, Any] | None
+    statistics: _Statistics | None
     hypotheses: list[_Hypothesis]
     control: _Control | None
     evidence: Any
-    rests_on: list[dict[str, str]]
+    rests_on: list[_Basis]
     uses: list[str]
     fully_supported: bool | None
     in_the_end: list[str]
@@ -268,9 +286,13 @@ def _parsed(path: Path) -> Any:
 
 def _svg(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        raise PolysemeError(f"{path}: got no readable file, expected a figure of the run; {_AGAIN}") from None
+        svg = path.read_text(encoding="utf-8")
+        tag = ElementTree.fromstring(svg).tag
+    except (OSError, ValueError, ElementTree.ParseError):
+        raise PolysemeError(f"{path}: got no readable SVG, expected a figure of the run; {_AGAIN}") from None
+    if tag != "{http://www.w3.org/2000/svg}svg":
+        raise PolysemeError(f"{path}: got <{tag}>, expected a figure of the run, an SVG; {_AGAIN}")
+    return svg
 
 
 def _first(error: ValidationError) -> str:

@@ -48,7 +48,7 @@ function filter() {
 function refilter() {
   const wanted = filter();
   const address = wanted.size ? `#?${wanted}` : location.hash.startsWith("#?") ? "#" : location.hash || "#";
-  history.replaceState(null, "", address);
+  try { history.replaceState(null, "", address); } catch { /* some browsers allow only so many a second */ }
 }
 
 function clear() { assume(new URLSearchParams()); refilter(); }
@@ -56,7 +56,7 @@ function clear() { assume(new URLSearchParams()); refilter(); }
 // What the address names: a filter, or a place, which is opened and no longer hidden.
 function follow() {
   if (location.hash.startsWith("#?")) { assume(new URLSearchParams(location.hash.slice(2))); filter(); return; }
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(location.hash.slice(1));  // ids are plain letters
   if (!target) return;
   if (target.closest("[hidden]")) { assume(new URLSearchParams()); filter(); }
   for (let place = target.querySelector(":scope > details") ?? target.closest("details"); place; place = place.parentElement?.closest("details")) place.open = true;
@@ -82,8 +82,8 @@ for (const link of document.querySelectorAll("[data-filter]")) link.addEventList
 const theme = document.getElementById("theme");
 function paint(choice) {
   if (choice) root.dataset.theme = choice; else delete root.dataset.theme;
-  theme.textContent = { light: "Light", dark: "Dark" }[choice] ?? "Auto";
-  theme.setAttribute("aria-label", `Colours: ${theme.textContent.toLowerCase()}`);
+  theme.textContent = { light: "○ Light", dark: "● Dark" }[choice] ?? "◐ Auto";
+  theme.setAttribute("aria-label", `Colours: ${choice || "as the system says"}`);
 }
 function kept() { try { return localStorage.getItem("polyseme-theme") ?? ""; } catch { return ""; } }
 theme.addEventListener("click", () => {

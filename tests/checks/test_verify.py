@@ -16,6 +16,8 @@ from checks.claims import CLAIMS
 from checks.claims.error_curve import LONG
 from checks.curves import theory_curves
 from checks.ledger import STATISTICS
+from checks.report.page import page
+from checks.report.run import load_run
 from sim.initial import draw_initial
 from sim.train import simulate
 from theory.setting import load_regime
@@ -120,6 +122,8 @@ def test_the_minimal_regime_passes_and_leaves_nothing_but_its_report(minimal, tm
     names = {str(path.relative_to(place.out)) for path in place.out.rglob("*") if path.is_file()}
     figures = {f"figures/{name}.{kind}" for name in ("learning_dynamics", "margins", "uses") for kind in ("svg", "pdf")}
     assert names == figures | {"results.json", "report.json", "report.html", "simulation.npz", "theory.npz"}
+    assert page(load_run(place.out)) == (place.out / "report.html").read_text(encoding="utf-8")
+    assert (place.out / "report.html").stat().st_size < 5e6
     _records_have_the_fields_of_the_contract(place.records())
     _same_numbers_in_a_second_run(place, Place(tmp_path / "again"))
 

@@ -1,18 +1,30 @@
 """A page in headless Chromium, driven through Chrome's DevTools protocol."""
 
 import base64
+import io
 import itertools
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.sync.client import connect
+
+from checks.figures.graph import uses_graph
+from checks.figures.margins import measured_against_allowed
+from checks.figures.style import style
+from checks.files import save_json, write_atomic
+from checks.report.run import Equation, FigureEntry, Run, save_run
+from theory.setting import Regime
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -28,8 +40,20 @@ class Browser:
         self.process = subprocess.Popen(
             [program, *options, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        port, path = self._address(folder / "DevToolsActivePort")
-        self.socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None)
+        self.stack = ExitStack()
+        self.stack.callback(self.process.wait, timeout=30)
+        self.stack.callback(self.process.terminate)
+        try:
+            port, path = self._address(folder / "DevToolsActivePort")
+            self.socket = self.stack.enter_context(
+                connect(f"ws://127.0.0.1:{port}{path}", max_size=None, compression=None, proxy=None)
+            )
+            self._attach()
+        except BaseException:
+            self.stack.close()
+            raise
+
+    def _attach(self) -> None:
         self.numbers = itertools.count(1)
         self.session = ""
         self.log: list[str] = []
@@ -73,15 +97,14 @@ class Browser:
         elif method == "Page.loadEventFired":
             self.loaded = True
 
-    def open(self, address: str) -> None:
+    def open(self, address: str, *, scripts: bool = True) -> None:
         """Go to an address, and wait until it is loaded. A new place in the same page needs no waiting."""
         self.loaded = False
-        if self.call("Page.navigate", url=address).get("loaderId"):
-            for _ in range(600):
-                if self.loaded:
-                    break
-                self.js("new Promise(done => setTimeout(done, 20))")
-        self.settle()
+        moved = "loaderId" not in self.call("Page.navigate", url=address)
+        while not self.loaded and not moved:
+            self._note(json.loads(self.socket.recv(timeout=60)))
+        if scripts:
+            self.settle()
 
     def js(self, code: str) -> Any:
         """The value of an expression in the page; a promise is waited for."""
@@ -143,8 +166,7 @@ class Browser:
         """End the browser that this opened."""
         self.session = ""
         self.call("Browser.close")
-        self.socket.close()
-        self.process.wait(timeout=30)
+        self.stack.close()
 
 
 @pytest.fixture(scope="session")
@@ -155,3 +177,62 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     opened = Browser(program, tmp_path_factory.mktemp("browser"))
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def made_up() -> Run:
+    """A verification with every verdict, of the default regime, with two figures that are really drawn from it."""
+    records = json.loads(Path(__file__).with_name("example_results.json").read_text(encoding="utf-8"))
+    return Run(
+        records=records,
+        equations=[Equation(caption="value", latex=r"v = c_k + \bar{e} d_k")],
+        notation=((r"\bar{e}", "the mean sign"),),
+        blocks=(("W_Q", "bb", "yes", "it has a witness"),),
+        figures=[
+            FigureEntry(
+                title="Measured against allowed",
+                caption="Margins.",
+                svg=_svg(measured_against_allowed(records)),
+                stem="margins",
+            ),
+            FigureEntry(
+                title="What rests on what",
+                caption="Uses.",
+                svg=_svg(uses_graph(records)),
+                stem="uses",
+                claims=("exponential/*",),
+            ),
+        ],
+        regime_tables=Regime().model_dump(mode="json"),
+        provenance={"regime": "default", "seconds": 192.4, "versions": {"numpy": "2.3"}, "seeds": [0, 1]},
+        replay="polyseme verify regimes/default.toml",
+        partial=True,
+        total=100,
+    )
+
+
+def _svg(figure: "matplotlib.figure.Figure") -> str:
+    with style(), io.StringIO() as file:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        return file.getvalue()
+
+
+@pytest.fixture
+def stored(made_up: Run, tmp_path: Path) -> Path:
+    """The folder of such a verification, as `verify` leaves it."""
+    folder = tmp_path / "runs" / "default"
+    _store(made_up, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store() -> Callable[[Run, Path], None]:
+    """Writes the files of a run into a folder."""
+    return _store
+
+
+def _store(run: Run, folder: Path) -> None:
+    save_json(folder / "results.json", run.records)
+    for entry in run.figures:
+        write_atomic(folder / "figures" / f"{entry.stem}.svg", entry.svg)
+    save_run(folder, run)

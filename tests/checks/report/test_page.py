@@ -206,7 +206,7 @@ def evidence_of(tmp_path: Path, evidence: object) -> str:
     """The part of a report that shows this evidence."""
     html = written(tmp_path / "r.html", records=[RECORDS[0] | {"evidence": evidence}])
     Page(html)
-    return html.partition("<summary>Evidence</summary>")[2].partition("</article>")[0]
+    return html.partition('class="more rows"')[2].partition("</summary>")[2].partition("</article>")[0]
 
 
 def cells(html: str) -> list[list[str]]:
