@@ -108,6 +108,7 @@ def write_comparison(path: Path, sides: Sequence[Side]) -> None:
             rows=rows,
             groups=groups,
             differing=[row for row in rows if row.differs],
+            partly=sum(None in row.records for row in rows),
             regime=differing_keys(sides),
             counts={verdict: sum(verdict in row.verdicts for row in rows) for verdict in VERDICTS},
             listed=[(place, step.key, step.title) for place, step, _ in groups],

@@ -42,6 +42,7 @@ function filter() {
   for (const group of document.querySelectorAll("[data-group]")) group.hidden = !group.querySelector("[data-text]:not([hidden])");
   document.getElementById("shown").textContent = `${shown} of ${items.length} claims shown`;
   document.getElementById("clear").hidden = !wanted.size;
+  document.querySelector("main").classList.toggle("filtered", wanted.size > 0);
   return wanted;
 }
 
@@ -55,7 +56,7 @@ function clear() { assume(new URLSearchParams()); refilter(); }
 
 // What the address names: a filter, or a place, which is opened and no longer hidden.
 function follow() {
-  if (location.hash.startsWith("#?")) { assume(new URLSearchParams(location.hash.slice(2))); filter(); return; }
+  if (location.hash.startsWith("#?")) { assume(new URLSearchParams(location.hash.slice(2))); filter(); tools.scrollIntoView(); return; }
   const target = document.getElementById(location.hash.slice(1));  // ids are plain letters
   if (!target) return;
   if (target.closest("[hidden]")) { assume(new URLSearchParams()); filter(); }

@@ -51,7 +51,7 @@ def test_the_keys_in_which_regimes_differ(folders: list[Path]):
 def test_the_page_shows_runs_claims_and_figures_next_to_each_other(folders: list[Path], tmp_path: Path):
     write_comparison(tmp_path / "c.html", load_sides(folders))
     html = (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert "1 of 16 claims has different verdicts" in html
+    assert "1 of 16 claims has different verdicts in these runs. 1 was not tried in all of them." in html
     assert "long &lt;prompts&gt;" in html and "<prompts>" not in html
     assert html.count('data-differs="yes"') == 1
     ids = re.findall(r' id="([^"]+)"', html)
