@@ -10,7 +10,7 @@ from checks.claims import balance, identities, invariants, penalty
 from checks.claims.forms import GatesKept
 from checks.court import try_claim
 from checks.laboratory import Laboratory
-from checks.report import _math
+from checks.report.mathematics import mathml
 from theory.gate_flow import flow
 from theory.setting import Regime
 
@@ -88,7 +88,7 @@ def test_a_claim_is_supported_with_its_twin_refuted_or_outside_its_hypotheses(na
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 def test_the_formula_becomes_mathml(claim):
-    assert _math(claim.formula).startswith("<math"), claim.formula
+    assert mathml(claim.formula).startswith("<math"), claim.formula
 
 
 # -- the checks see what they are there to see -----------------------------------------------------------------

@@ -13,7 +13,8 @@ import pytest
 from checks.figures.learning import learning_dynamics
 from checks.figures.margins import measured_against_allowed
 from checks.figures.style import save_figure
-from checks.report import FigureEntry, write_report
+from checks.report.page import page
+from checks.report.run import FigureEntry, Run
 
 ROOT = Path(__file__).parents[3]
 PRODUCTS = [f"{part}_{kind}" for part in ("attention", "mlp") for kind in ("specific", "complement", "noise")]
@@ -189,8 +190,7 @@ def test_a_report_does_not_repeat_the_note_under_a_figure_in_its_caption(tmp_pat
     def report(caption: str) -> str:
         entry = FigureEntry(title="T", caption=caption, svg=svg.read_text(encoding="utf-8"))
         empty = {"records": [], "equations": [], "regime_tables": {}, "provenance": {}, "replay": ""}
-        write_report(tmp_path / "r.html", figures=[entry], **empty)
-        return (tmp_path / "r.html").read_text(encoding="utf-8")
+        return page(Run(figures=[entry], **empty))
 
     once, twice = report(note), report("Something else.")
     assert twice.count("<use") - once.count("<use") >= len("".join(note.split()))
