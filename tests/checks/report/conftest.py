@@ -182,7 +182,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def made_up() -> Run:
     """A verification with every verdict, of the default regime, with two figures that are really drawn from it."""
-    records = json.loads(Path(__file__).with_name("example_results.json").read_text(encoding="utf-8"))
+    records = json.loads((Path(__file__).parents[1] / "example_results.json").read_text(encoding="utf-8"))
     return Run(
         records=records,
         equations=[Equation(caption="value", latex=r"v = c_k + \bar{e} d_k")],

@@ -12,7 +12,7 @@ from checks.report.run import Equation, FigureEntry, Run
 from checks.report.summary import summary_sentence
 from theory.setting import PolysemeError, Regime
 
-RECORDS = json.loads(Path(__file__).with_name("example_results.json").read_text(encoding="utf-8"))
+RECORDS = json.loads((Path(__file__).parents[1] / "example_results.json").read_text(encoding="utf-8"))
 """A made-up verification with every verdict, as results.json holds it."""
 
 LONG = (
