@@ -1,30 +1,24 @@
 """Drift, noise of single prompts and curvature of the regularised population risk of pure prompts (THEORY.md section 5).
 
-Everything is packed into one vector of all coefficients of level B for each member: their lengths are those of the weights,
+All coefficients of level B are packed into one vector for each member, as for `linear_noise`: their lengths are those of the weights,
 since the blocks are orthonormal. The gradient is the one that is compiled for the recursion, at other prompts or points.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from theory.coefficients import Arrays
 from theory.derive import derive
 from theory.ensemble import MEMBERS_LAST, Ensemble
+from theory.linear_noise import Vectors, jacobian, pack, pack_gradient, prompt_gradients, unpack
 from theory.lower import Lowered, Runtime, compile_recursion
-
-Vectors = Float[np.ndarray, "N member"]
 
 # Members' axes of a neuron and of a concept; those of the prompt, sign e and count n+, are left as they are.
 _AXIS = {"1": 1, "4": 0}
-# Steps of the differences along a coefficient: far above round-off in a gradient of order one, far below a curvature.
-STEP = 1e-6
-# One-sided differences further apart than this, relative to the larger, have a kink between them.
-KINK = 1e-2
 
 
 def _left_apart(axes: tuple[str, ...]) -> Any:
@@ -49,39 +43,21 @@ def prompts_apart(loss: str, activation: str) -> Lowered:
 # -- points ---------------------------------------------------------------------------------------------------
 
 
-def pack(arrays: Mapping[str, Any], members: Ensemble) -> Vectors:
-    """Coefficients, or gradients in them, as one vector for each member, in the order of the ensemble's state."""
-    parts = [
-        np.broadcast_to(arrays[name], (*x.shape[:-1], members.members)).reshape(-1, members.members)
-        for name, x in members.state.items()
-    ]
-    return np.concatenate(parts)
-
-
 def position(members: Ensemble) -> Vectors:
     """Where the members are."""
-    return pack(members.state, members)
+    return pack(members.state)
 
 
 def placed(members: Ensemble, points: Vectors) -> Ensemble:
     """An ensemble at the given points, at the same step."""
     other = members.pick(np.zeros(points.shape[1], dtype=int))
-    start = 0
-    for name, x in members.state.items():
-        size = int(np.prod(x.shape[:-1]))
-        other.state[name] = np.ascontiguousarray(points[start : start + size]).reshape(*x.shape[:-1], -1)
-        start += size
+    other.state = unpack(points, members.state)
     return other
 
 
 def parts(delta: Vectors, members: Ensemble) -> Float[np.ndarray, "K1 member"]:
     """The length of each concept's part of packed vectors."""
-    square, start = np.zeros((members.regime.concepts.K1, delta.shape[1])), 0
-    for x in members.state.values():
-        size = int(np.prod(x.shape[:-1]))
-        square += np.sum(delta[start : start + size].reshape(x.shape[0], x.shape[1], -1) ** 2, axis=0)
-        start += size
-    return np.sqrt(square)
+    return np.linalg.norm(delta.reshape(members.regime.concepts.K1, -1, delta.shape[1]), axis=1)
 
 
 # -- drift and noise ------------------------------------------------------------------------------------------
@@ -89,22 +65,14 @@ def parts(delta: Vectors, members: Ensemble) -> Float[np.ndarray, "K1 member"]:
 
 def drift(members: Ensemble) -> Vectors:
     """g, the gradient of the regularised population risk, of each member."""
-    return pack(members.gradient(), members) + members.regime.training.lam * position(members)
+    gradient = pack_gradient(members.gradient(), members.state, members.members)
+    return gradient + members.regime.training.lam * position(members)
 
 
-def possible(members: Ensemble) -> Int[np.ndarray, "prompt 3"]:
-    """The prompts (k, sign, n+) that occur."""
-    return np.argwhere(members.law > 0)
-
-
-def deviations(one: Ensemble) -> Float[np.ndarray, "N prompt"]:
+def deviations(one: Ensemble) -> Float[np.ndarray, "dimension prompt"]:
     """Each possible prompt's gradient less their mean at a single member, by listing the prompts."""
-    cells = possible(one)
-    each = np.zeros((1, *one.law.shape, len(cells)))
-    each[(0, *cells.T, np.arange(len(cells)))] = 1.0
-    listed = one.pick(np.zeros(len(cells), dtype=int))
-    gradients = pack(listed.gradient(each), listed)
-    return gradients - (gradients @ one.law[tuple(cells.T)])[:, None]
+    each, chance = prompt_gradients(one)
+    return each - (each @ chance)[:, None]
 
 
 def drift_and_noise(members: Ensemble) -> tuple[Vectors, Float[np.ndarray, " member"]]:
@@ -128,28 +96,19 @@ def drift_and_noise(members: Ensemble) -> tuple[Vectors, Float[np.ndarray, " mem
     # A prompt's gradient lies in its own concept; the mean lies in all of them.
     squares = square - 2 * cross + whole
     largest = np.sqrt(np.where(law > 0, squares, 0.0).max(axis=(0, 1, 2)))
-    return pack(means, members) + members.regime.training.lam * position(members), largest
+    gradient = pack_gradient(means, members.state, members.members)
+    return gradient + members.regime.training.lam * position(members), largest
 
 
 # -- curvature ----------------------------------------------------------------------------------------------
 
 
-def jacobian(one: Ensemble, *, step: float = STEP) -> Float[np.ndarray, "N N"]:
-    """d g / d theta at a single member by differences of the compiled gradient; column j is the derivative in coefficient j.
-
-    Central, but one-sided away from a kink that lies within the step: a jump is no curvature.
-    """
-    here = position(one)
-    size = len(here)
-    g = drift(placed(one, np.concatenate([here, here + step * np.eye(size), here - step * np.eye(size)], axis=1)))
-    ahead, behind = (g[:, 1 : size + 1] - g[:, :1]) / step, (g[:, :1] - g[:, size + 1 :]) / step
-    long, back = np.linalg.norm(ahead, axis=0), np.linalg.norm(behind, axis=0)
-    kinked = np.linalg.norm(ahead - behind, axis=0) > KINK * np.maximum(1.0, np.maximum(long, back))
-    return np.where(kinked, np.where(long <= back, ahead, behind), (ahead + behind) / 2)
-
-
 def curvature(one: Ensemble) -> tuple[float, float]:
-    """Smallest and largest eigenvalue of the symmetrised Jacobian of g at a single member."""
-    J = jacobian(one)
-    values = np.linalg.eigvalsh((J + J.T) / 2)
-    return float(values[0]), float(values[-1])
+    """Smallest and largest eigenvalue of the Hessian of the regularised risk at a single member, with its gates as they are.
+
+    A block for each concept: exact to round-off, and symmetrised, since round-off is not symmetric. What a gate that moves would
+    add is left out; where none is at its kink, nothing is.
+    """
+    H = jacobian(one)
+    values = np.linalg.eigvalsh((H + H.swapaxes(1, 2)) / 2) + one.regime.training.lam
+    return float(values.min()), float(values.max())

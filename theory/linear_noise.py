@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 
 from theory.derive import derive
 from theory.elementwise import smooth_relu
@@ -110,6 +110,17 @@ def unpack(vectors: Vectors, like: Mapping[str, Float[np.ndarray, "..."]]) -> di
     return _unpack(vectors, like)
 
 
+def pack_gradient(
+    gradient: Mapping[str, Float[np.ndarray, "..."]], like: Mapping[str, Float[np.ndarray, "..."]], members: int
+) -> Vectors:
+    """A gradient in the coefficients of a state as vectors, for that many members, where its arrays may have but one."""
+    return _pack_gradient(gradient, like, members)
+
+
+def _pack_gradient(gradient: Mapping[str, Any], like: Mapping[str, Any], members: int) -> Any:
+    return _pack({name: np.broadcast_to(gradient[name], (*x.shape[:-1], members)) for name, x in like.items()})
+
+
 def places(like: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str, np.ndarray]:
     """Where each array of a state lies in the vector: indices of shape (1 or m, K1)."""
     size = sum(array.shape[0] * array.shape[1] for array in like.values())
@@ -133,9 +144,8 @@ def nudged(one: Ensemble) -> dict[str, Nudged]:
 def at_numbers(lowered: Lowered, given: Mapping[str, Any], members: int) -> Nudged:
     """A compiled gradient at first-order numbers, packed. For that many members, where the arrays may have but one."""
     values = lowered.function(*(given[name] for name in lowered.names))
-    by_name = dict(zip(lowered.outputs, values, strict=True))
-    full = {name: np.shape(given[name])[:-1] for name in lowered.outputs}
-    return _pack({name: np.broadcast_to(by_name[name], (*shape, members)) for name, shape in full.items()})
+    like = {name: given[name] for name in lowered.outputs}
+    return _pack_gradient(dict(zip(lowered.outputs, values, strict=True)), like, members)
 
 
 def jacobian(one: Ensemble) -> Blocks:
@@ -148,12 +158,23 @@ def jacobian(one: Ensemble) -> Blocks:
     return np.imag(gradient).reshape(one.regime.concepts.K1, -1, gradient.shape[-1]) / TINY
 
 
-def single_prompts(one: Ensemble) -> tuple[Float[np.ndarray, "1 K1 2 counts member"], Float[np.ndarray, " member"]]:
-    """Every prompt (k, e, n+) that can occur, as frequencies in a minibatch of nothing else, and its probability."""
-    cells = np.argwhere(one.law > 0)
+def possible(members: Ensemble) -> Int[np.ndarray, "prompt 3"]:
+    """The prompts (k, sign, n+) that can occur; sign + first."""
+    return np.argwhere(members.law > 0)
+
+
+def single_prompts(one: Ensemble) -> tuple[Float[np.ndarray, "1 K1 2 counts prompt"], Float[np.ndarray, " prompt"]]:
+    """Every possible prompt as frequencies in a minibatch of nothing else, and its probability."""
+    cells = possible(one)
     single = np.zeros((1, *one.law.shape, len(cells)))
     single[(0, *cells.T, np.arange(len(cells)))] = 1.0
     return single, one.law[tuple(cells.T)]
+
+
+def prompt_gradients(one: Ensemble) -> tuple[Float[np.ndarray, "dimension prompt"], Float[np.ndarray, " prompt"]]:
+    """The gradient of the risk on each possible prompt at a single member, without the penalty, and the prompt's probability."""
+    single, chance = single_prompts(one)
+    return pack_gradient(one.gradient(single), one.state, len(chance)), chance
 
 
 def covariance_of(each: Vectors, chance: Float[np.ndarray, " member"]) -> Square:
@@ -164,10 +185,7 @@ def covariance_of(each: Vectors, chance: Float[np.ndarray, " member"]) -> Square
 
 def prompt_covariance(one: Ensemble) -> Square:
     """C: the covariance of the gradient of one prompt, by listing the prompts."""
-    single, chance = single_prompts(one)
-    gradient = one.gradient(single)
-    full = {name: np.broadcast_to(gradient[name], (*x.shape[:-1], len(chance))) for name, x in one.state.items()}
-    return covariance_of(pack(full), chance)
+    return covariance_of(*prompt_gradients(one))
 
 
 def preactivations(members: Ensemble) -> Float[np.ndarray, "m K1 2 counts member"]:

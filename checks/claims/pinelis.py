@@ -31,8 +31,9 @@ from checks.rules.bound import UpperBound
 from checks.rules.exact import UNIT
 from theory.bounds import Path
 from theory.coefficients import concept_vectors, project
-from theory.curvature import deviations, possible
+from theory.curvature import deviations
 from theory.ensemble import Ensemble
+from theory.linear_noise import possible
 
 # -- the noise of one prompt ----------------------------------------------------------------------------------
 
@@ -371,7 +372,7 @@ CURVATURE = Claim(
     asserts=lambda: lambda rho: 1 / rho,
     measure=_curvature,
     rule=UpperBound(
-        reason="one: the largest inverse of the factor by which an update can stretch a difference, by differences of the compiled gradient",
+        reason="one: the largest inverse of the factor by which an update can stretch a difference, from the Hessian with the gates as they are",
         is_statistical=False,
     ),
     wrong_twin=WrongTwin(
@@ -380,7 +381,12 @@ CURVATURE = Claim(
         asserts=lambda: lambda rho: rho,
     ),
     uses=("gradient/level_b_drift_matches_population_autograd",),
-    rests_on=(Basis(ground=Ground.CONVERGENCE, text="second differences, at one step size"),),
+    rests_on=(
+        Basis(
+            ground=Ground.ROUND_OFF,
+            text="one computation in float64: second derivatives exact to round-off, with every gate as it is",
+        ),
+    ),
 )
 
 CLAIMS = (NOISE, COSINE, DISTANCE, TAIL, ERROR, CURVATURE)
