@@ -139,6 +139,14 @@ TRAINS = Hypothesis(
     suggests={"training": {"steps": (1, 2, 5, 10, 20, 50, 100, 200)}},
 )
 
+MINIBATCHES = Hypothesis(
+    key="minibatches",
+    name="SGD: batch is a number",
+    holds=lambda regime: regime.training.batch != "population",
+    got=lambda regime: f"batch = {regime.training.batch}",
+    suggests={"training": {"batch": (8, 16, 4, 32)}},
+)
+
 SEVERAL_DEMONSTRATIONS = Hypothesis(
     key="several_demonstrations",
     name="signs can be mixed: L >= 2",

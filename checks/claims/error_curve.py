@@ -13,7 +13,7 @@ from jaxtyping import Int
 from checks.claim import Claim, Hypothesis, OutsideHypotheses, Plan, WrongTwin
 from checks.ensembles import Curve, Stream, error_curve, generator, in_chunks
 from checks.evidence import Estimated, Evidence
-from checks.hypotheses import MATCHED, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
+from checks.hypotheses import MATCHED, MINIBATCHES, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.bound import proportion_interval
@@ -46,13 +46,6 @@ GOES_ON = 1.25
 # The window begins where the pilot's error is at most half of chance, and ends where this many seeds' worth of error is left.
 FIRST_ERROR, LAST_SEEDS = 0.25, 320
 
-MINIBATCHES = Hypothesis(
-    key="small_batches",
-    name="SGD: batch is a number",
-    holds=lambda regime: regime.training.batch != "population",
-    got=lambda regime: f"batch = {regime.training.batch}",
-    suggests={"training": {"batch": (8, 4, 16)}},
-)
 LONG = Hypothesis(
     key="long_run",
     name="a run long enough to see a curve: steps >= 480",

@@ -11,6 +11,7 @@ from checks.hypotheses import (
     FEW_EXTRAS,
     LOW_NOISE,
     MATCHED,
+    MINIBATCHES,
     MLP_STARTS,
     SEVERAL_DEMONSTRATIONS,
     TAME_LOSS,
@@ -209,13 +210,6 @@ NOT_PURE = Hypothesis(
     holds=lambda regime: not regime.prompt.is_pure,
     got=lambda regime: "pure prompts" if regime.prompt.is_pure else "noise or extras",
     suggests={"prompt": {"sigma_y": (0.05, 0.02, 0.1), "sigma_x": (0.05, 0.02)}},
-)
-MINIBATCHES = Hypothesis(
-    key="minibatches",
-    name="SGD: batch is a number",
-    holds=lambda regime: regime.training.batch != "population",
-    got=lambda regime: f"batch = {regime.training.batch}",
-    suggests={"training": {"batch": (16, 8, 32)}},
 )
 LISTED = Hypothesis(
     key="table_listed",

@@ -32,7 +32,7 @@ def laboratory() -> Laboratory:
         ({"training": {"steps": 400}}, "long_run"),
         ({"model": {"activation": "identity"}}, "relu"),
         ({"model": {"m": 400}}, "small_state"),
-        ({"training": {"batch": "population"}}, "small_batches"),
+        ({"training": {"batch": "population"}}, "minibatches"),
     ],
 )
 def test_outside_its_hypotheses_it_says_nothing(claim, changes, key):
