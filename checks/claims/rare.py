@@ -30,7 +30,7 @@ class Effort:
 
 
 EFFORTS = {
-    "small": Effort(populations=32, particles=128, counted=(3,), decades=(4, 6)),
+    "small": Effort(populations=40, particles=128, counted=(3,), decades=(4, 6)),
     "full": Effort(populations=64, particles=512, counted=(3, 4), decades=(5, 6)),
 }
 

@@ -1,15 +1,26 @@
 """The rule of upper bounds: every quantity at most its own, with the slack."""
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 
 import numpy as np
-from scipy.stats import beta, binom, norm
+from scipy.stats import beta, binom
 from scipy.stats import t as student
 
 from checks.claim import Judgement, Plan, Verdict
 from checks.evidence import Bounded, Counted, Evidence
-from checks.rules.common import MOST_SAMPLES, POWER, decide, fewest_that, require, require_estimate, rows_of, t_above
+from checks.rules.common import (
+    MOST_SAMPLES,
+    POWER,
+    decide,
+    fewest_that,
+    require,
+    require_estimate,
+    rows_of,
+    t_above,
+    t_below,
+    t_shift,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,35 +70,37 @@ class UpperBound:
     ) -> Plan:
         """Trials per row after which an event of probability `truth` is shown to be rarer than `bound`."""
 
-        def reached(trials: int) -> float:
-            # The most hits that still support, and the chance of no more than them in every row.
-            hits = int(binom.ppf(level, trials, bound)) - 1
-            return float(1 - rows * (1 - binom.cdf(hits, trials, truth))) if hits >= 0 else 0.0
+        def shown(trials: int) -> Plan:
+            return self.design_counts(bound=bound, truth=truth, rows=rows, level=level, samples=trials, power=power)
 
-        trials = fewest_that(lambda n: reached(n) >= power, 2, most)
-        refuting = int(binom.isf(level / rows, trials, bound)) + 1
-        # The probability at which so many hits or more are seen with probability `power`.
-        most_hits = trials - refuting + 1
-        detects = float(beta.ppf(power, refuting, most_hits)) / bound if most_hits > 0 else inf
-        return Plan(samples=trials, detects=detects, power=max(0.0, reached(trials)))
+        return shown(fewest_that(lambda trials: shown(trials).power >= power, 2, most))
 
     def design_counts(
         self, *, bound: float, truth: float, rows: int, level: float, samples: int, power: float = POWER
     ) -> Plan:
         """What a given number of trials shows of events of probability `truth`."""
-        plan = self.design(bound=bound, truth=truth, rows=rows, level=level, power=power, most=samples)
+        # The most hits that still support, and the chance of no more than them in every row.
         hits = int(binom.ppf(level, samples, bound)) - 1
         reached = float(1 - rows * (1 - binom.cdf(hits, samples, truth))) if hits >= 0 else 0.0
-        return Plan(samples=samples, detects=plan.detects, power=max(0.0, reached))
+        # The probability at which so many hits or more are seen as refute with probability `power`.
+        refuting = int(binom.isf(level / rows, samples, bound)) + 1
+        fewer = samples - refuting + 1
+        detects = float(beta.ppf(power, refuting, fewer)) / bound if fewer > 0 else inf
+        return Plan(samples=samples, detects=detects, power=max(0.0, reached))
 
     def design_means(
         self, *, bound: float, truth: float, spread: float, rows: int, level: float, samples: int, power: float = POWER
     ) -> Plan:
-        """What a given number of samples shows of means that are `truth`, each sample with standard deviation `spread`."""
-        error = spread / samples**0.5
-        alone, shared = norm.isf(level), norm.isf(level / rows)
-        reached = 1 - rows * float(norm.sf((bound - truth) / error - alone))
-        return Plan(samples=samples, detects=1 + (shared + norm.ppf(power)) * error / bound, power=max(0.0, reached))
+        """What a given number of samples shows of means that are `truth`, each sample with standard deviation `spread`.
+
+        Student's t, as in judging: of few samples neither the mean nor its standard error is known well.
+        """
+        error = spread / sqrt(samples)
+        alone, shared = (float(student.isf(tail, samples - 1)) for tail in (level, level / rows))
+        reached = 1 - rows * t_below(alone, samples, (bound - truth) / error)
+        return Plan(
+            samples=samples, detects=1 + t_shift(shared, samples, power) * error / bound, power=max(0.0, reached)
+        )
 
 
 def _one_sided(row: Bounded | Counted, level: float, rows: int) -> tuple[float, float, float, float]:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from math import inf, isfinite
 from typing import TypeVar
 
+from scipy.optimize import brentq
+from scipy.stats import nct, norm
 from scipy.stats import t as student
 
 from checks.claim import Verdict
@@ -25,6 +27,8 @@ SomeRow = TypeVar("SomeRow", bound=Row)
 POWER = 0.99
 # No check takes more samples than this for one row without saying that its plan is capped.
 MOST_SAMPLES = 10**9
+# Samples from which on Student's t and the normal law agree to 1e-5.
+NORMAL_FROM = 10**5
 
 
 def rows_of(evidence: Evidence, *kinds: type[SomeRow]) -> list[SomeRow]:
@@ -54,6 +58,21 @@ def t_above(excess: float, standard_error: float, samples: int) -> float:
     if standard_error == 0:
         return 0.0 if excess > 0 else 1.0
     return float(student.sf(excess / standard_error, samples - 1))
+
+
+def t_below(critical: float, samples: int, shift: float) -> float:
+    """P(T <= critical) of Student's t around `shift`: both the estimate and its standard error scatter (a non-central t)."""
+    if samples > NORMAL_FROM:
+        return float(norm.cdf(critical - shift))
+    below = float(nct.cdf(critical, samples - 1, shift))
+    return below if isfinite(below) else 1.0  # what scipy cannot compute is not enough
+
+
+def t_shift(critical: float, samples: int, power: float) -> float:
+    """Around what Student's t exceeds `critical` with probability `power`."""
+    if samples > NORMAL_FROM:
+        return critical + float(norm.ppf(power))
+    return float(brentq(lambda shift: nct.sf(critical, samples - 1, shift) - power, 0.0, 4 * critical + 40))
 
 
 def require_estimate(row: Estimated | Bounded, scale: float) -> None:

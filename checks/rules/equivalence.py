@@ -4,16 +4,22 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import nct, norm
 from scipy.stats import t as student
 
 from checks.claim import Judgement, Plan, Verdict
 from checks.evidence import Estimated, Evidence
-from checks.rules.common import MOST_SAMPLES, POWER, decide, fewest_that, require, require_estimate, rows_of, t_above
-
-NORMAL_FROM = 10**5
-"""Samples from which on Student's t and the normal law agree to 1e-5."""
+from checks.rules.common import (
+    MOST_SAMPLES,
+    POWER,
+    decide,
+    fewest_that,
+    require,
+    require_estimate,
+    rows_of,
+    t_above,
+    t_below,
+    t_shift,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +85,9 @@ class Equivalence:
         """
 
         def fails(samples: int) -> float:
-            # A side fails where (Z + edge) / S, a non-central t, falls below the quantile: both Z and the width scatter.
+            # A side fails where the distance to its edge is less than the quantile of its errors.
             edge, quantile = self.margin * sqrt(samples) / spread, float(student.isf(level, samples - 1))
-            if samples > NORMAL_FROM:
-                return float(2 * rows * norm.cdf(quantile - edge))
-            missed = float(nct.cdf(quantile, samples - 1, edge))
-            return 2 * rows * missed if isfinite(missed) else 1.0  # what scipy cannot compute is not enough
+            return 2 * rows * t_below(quantile, samples, edge)
 
         samples = fewest_that(lambda n: fails(n) <= 1 - power, fewest, most) if spread > 0 else max(2, fewest)
         reached = power if spread == 0 else max(0.0, 1 - fails(samples))
@@ -98,12 +101,4 @@ class Equivalence:
         if spread == 0:
             return self.margin
         critical = float(student.isf(level / (2 * rows), samples - 1))
-        shift = _shift(critical, samples - 1, power)
-        return self.margin + shift * spread / sqrt(samples)
-
-
-def _shift(critical: float, degrees: int, power: float) -> float:
-    """The non-centrality at which Student's t exceeds `critical` with probability `power`."""
-    if degrees > NORMAL_FROM:
-        return critical + float(norm.ppf(power))
-    return float(brentq(lambda d: nct.sf(critical, degrees, d) - power, 0.0, 4 * critical + 40))
+        return self.margin + t_shift(critical, samples, power) * spread / sqrt(samples)

@@ -166,6 +166,26 @@ def test_a_plan_of_a_bound(bound, truth, rows):
     assert UpperBound(reason=WHY).design(bound=0.9, truth=0.1, rows=1, level=1e-9, most=3).detects == math.inf
 
 
+def test_a_plan_of_counts_is_that_of_its_own_number_of_trials():
+    rule, asked = UpperBound(reason=WHY), {"bound": 0.1, "truth": 0.02, "rows": 3, "level": LEVEL}
+    fewest = rule.design(**asked)
+    assert rule.design_counts(**asked, samples=fewest.samples) == fewest
+    more = rule.design_counts(**asked, samples=10 * fewest.samples)
+    assert more.samples == 10 * fewest.samples and more.power >= fewest.power and more.detects < fewest.detects
+
+
+def test_a_plan_of_bounded_means():
+    asked = {"bound": 2.0, "truth": 1.3, "spread": 0.5, "rows": 2, "level": LEVEL, "power": 0.9}
+    plan = UpperBound(reason=WHY).design_means(**asked, samples=9)
+    error = 0.5 / 3
+    alone, shared = student.isf(LEVEL, 8), student.isf(LEVEL / 2, 8)
+    assert plan.power == pytest.approx(1 - 2 * nct.cdf(alone, 8, 0.7 / error))
+    assert nct.sf(shared, 8, (plan.detects - 1) * 2.0 / error) == pytest.approx(0.9, rel=1e-6)
+    many = UpperBound(reason=WHY).design_means(**asked | {"spread": 0.5 * 200 / 3}, samples=40_000)
+    assert many.power == pytest.approx(1 - 2 * norm.cdf(norm.isf(LEVEL) - 0.7 / error), abs=1e-3)
+    assert many.power > plan.power, "few samples do not know their own spread"
+
+
 def test_plans_of_rare_events():
     design = UpperBound(reason=WHY).design
     assert design(bound=0.1, truth=0.0, rows=1, level=LEVEL).samples == math.ceil(math.log(LEVEL) / math.log(0.9))

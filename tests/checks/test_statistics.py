@@ -48,6 +48,18 @@ def normal(centers, spread, samples):
     return draw
 
 
+def means(centers, spread, samples, bound):
+    def draw(rng):
+        rows = []
+        for j, center in enumerate(centers):
+            x = rng.normal(center, spread, samples)
+            error = float(x.std(ddof=1) / math.sqrt(samples))
+            rows.append(Bounded(name=f"{j}", value=float(x.mean()), bound=bound, standard_error=error, samples=samples))
+        return Evidence(rows=tuple(rows))
+
+    return draw
+
+
 def counted(probability, trials, bound, rows=1):
     return lambda rng: Evidence(
         rows=tuple(
@@ -122,6 +134,25 @@ def test_a_plan_of_a_bound_keeps_its_promise(truth, rows):
         assert verdicts(rule, counted(0.1 * plan.detects, plan.samples, 0.1, rows), seed=2)[REFUTED] >= AT_LEAST_POWER
     few = rule.design(bound=0.1, truth=truth, rows=rows, level=LEVEL, power=POWER, most=plan.samples // 2)
     assert few.samples == plan.samples // 2 and few.power < POWER
+
+
+@pytest.mark.parametrize("samples", [4, 32, 1000])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_plan_of_bounded_means_says_what_few_samples_show(samples, rows):
+    rule, spread = UpperBound(reason=WHY), 1.0
+
+    for errors in (1.0, 4.0, 8.0):  # how many standard errors the bound is away
+        bound = errors * spread / math.sqrt(samples)
+        plan = rule.design_means(
+            bound=bound, truth=0.0, spread=spread, rows=rows, level=LEVEL, samples=samples, power=POWER
+        )
+        assert plan.samples == samples
+        true = verdicts(rule, means([0.0] * rows, spread, samples, bound))
+        assert true[SUPPORTED] >= binom.ppf(RARE, SETS, plan.power)
+        if rows == 1:
+            assert true[SUPPORTED] <= binom.isf(RARE, SETS, plan.power), "no more than is promised, with one row"
+        off = verdicts(rule, means([plan.detects * bound] + [0.0] * (rows - 1), spread, samples, bound), seed=2)
+        assert AT_LEAST_POWER <= off[REFUTED] <= binom.isf(RARE, SETS, POWER)
 
 
 def test_a_plan_of_a_rate_keeps_its_promise():
