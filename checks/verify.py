@@ -123,7 +123,7 @@ def _tried(
     replay: str,
     announce: Callable[[Record], None],
     drop: Collection[str],
-    waiting: Callable[[str], object] = len,
+    waiting: Callable[[str], object],
 ) -> list[Record]:
     """The records in the order of the claims, each announced when it is known; `waiting` is told which one is being tried."""
     found: dict[str, Record] = {}

@@ -27,24 +27,28 @@ def plain(record):
 
 @pytest.mark.usefixtures("two_cores")
 def test_the_records_are_those_of_one_process():
-    regime, told = Regime(), []
+    regime, told, begun = Regime(), [], []
     with Aside(QUICK, Laboratory(regime, level=LEVEL), replay="r", drop=()) as aside:
         assert aside.ids == {claim.id for claim in QUICK}
-        records = _tried(QUICK, Laboratory(regime, level=LEVEL), aside, replay="r", announce=told.append, drop=())
+        here = Laboratory(regime, level=LEVEL)
+        records = _tried(QUICK, here, aside, replay="r", announce=told.append, drop=(), waiting=begun.append)
     assert [record["id"] for record in records] == [claim.id for claim in QUICK]
     assert sorted(record["id"] for record in told) == sorted(claim.id for claim in QUICK)
+    assert not begun, "nothing was left to the first process"
     alone = try_claim(QUICK[0], Laboratory(regime, level=LEVEL), replay="r")
     assert plain(records[0]) == plain(alone)
 
 
 @pytest.mark.usefixtures("two_cores")
 def test_a_process_that_dies_leaves_its_claims_to_the_first():
-    regime = Regime()
+    regime, told, begun = Regime(), [], []
     with Aside(QUICK, Laboratory(regime, level=LEVEL), replay="r", drop=()) as aside:
         aside._process.kill()
         aside._process.join()
-        records = _tried(QUICK, Laboratory(regime, level=LEVEL), aside, replay="r", announce=lambda _: None, drop=())
+        here = Laboratory(regime, level=LEVEL)
+        records = _tried(QUICK, here, aside, replay="r", announce=told.append, drop=(), waiting=begun.append)
     assert [record["id"] for record in records] == [claim.id for claim in QUICK]
+    assert begun and begun == [record["id"] for record in told][-len(begun) :], "told before each is tried"
 
 
 @pytest.mark.usefixtures("two_cores")
