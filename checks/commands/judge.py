@@ -62,8 +62,8 @@ def verify(
     effort: Annotated[
         Effort,
         typer.Option(
-            help="The size of the claims that need large ensembles: 'small' takes about three minutes for exponential/*, 'full' "
-            "about fifteen.",
+            help="The size of the claims that need large ensembles: 'full' has four times the seeds and takes several times as long as 'small'; "
+            "what it gave stands in benchmarks/RESULTS.md.",
         ),
     ] = Effort.small,
     claim_files: ClaimFiles = None,
