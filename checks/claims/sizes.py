@@ -26,20 +26,24 @@ BASE = parse_regime(
 DEMONSTRATIONS = {"small": (1, 2, 4, 16), "full": (1, 2, 4, 8, 16, 64)}
 BATCHES = (1, 8, 64, 256)
 SEEDS = 256
-MOST_LEFT, MOST_DONE = 0.1, 0.5
+BOTH, ONE = 0.0, 0.3
+"""The largest error of a seed that has learned both concepts, and of one that has learned one: 1/4, or a bit more."""
+FEW, HALF = 0.1, 0.5
 
-Expected = Callable[[int, int], bool | None]
-"""Whether survivors with L demonstrations and batch B have learned by the end; None where nothing is said."""
-
-
-def _expected(L: int, batch: int) -> bool | None:
-    if L <= 4:
-        return True
-    return False if L >= 16 and batch <= 8 else None
+Expected = Callable[[int, int, float], bool | None]
+"""Whether seeds come down to an error with L demonstrations and batch B by the end; None where nothing is said."""
 
 
-def _always(L: int, batch: int) -> bool | None:
-    del L, batch
+def _expected(L: int, batch: int, error: float) -> bool | None:
+    if error == BOTH:
+        return True if L <= 4 else False if L >= 16 else None
+    if L < 16:
+        return None
+    return True if batch >= 64 else False if batch <= 8 else None
+
+
+def _always(L: int, batch: int, error: float) -> bool | None:
+    del L, batch, error
     return True
 
 
@@ -63,7 +67,7 @@ def _grid(laboratory: Laboratory, expected: Expected) -> Evidence:
     for L in DEMONSTRATIONS[laboratory.effort]:
         for batch in BATCHES:
             of = _curve(laboratory, L, batch)
-            survives, wrong = ~of.extinct[-1], of.errors[-1] > 0
+            survives = ~of.extinct[-1]
             error = of.excess.sum(axis=1) / max(1, survives.sum())
             below = np.flatnonzero(error <= 0.1)
             table[f"L = {L}, B = {batch}"] = {
@@ -71,30 +75,35 @@ def _grid(laboratory: Laboratory, expected: Expected) -> Evidence:
                 "error of survivors at the end": float(error[-1]),
                 "first record with an error of at most 0.1": int(of.steps[below[0]]) if len(below) else None,
             }
-            if (learned := expected(L, batch)) is None:
-                continue
-            event, bound = (survives & wrong, MOST_LEFT) if learned else (survives & ~wrong, MOST_DONE)
-            name = f"L = {L}, B = {batch}: survives and has {'not ' if learned else ''}learned"
-            rows.append(Counted(name=name, hits=int(event.sum()), trials=SEEDS, bound=bound))
+            for name, most in (("both concepts", BOTH), ("one concept", ONE)):
+                if (learned := expected(L, batch, most)) is None:
+                    continue
+                reached = of.errors[-1] <= most
+                # Who goes extinct never learns both; that is the floor's affair.
+                event = reached if not learned else ~reached & survives if most == BOTH else ~reached
+                bound = HALF if most == ONE and not learned else FEW
+                title = f"L = {L}, B = {batch}: has {'not ' if learned else ''}learned {name}"
+                rows.append(Counted(name=title, hits=int(event.sum()), trials=SEEDS, bound=bound))
     return Evidence(rows=tuple(rows), facts={"seeds": SEEDS, "steps": BASE.training.steps, "grid": table})
 
 
 RULE = UpperBound(
-    reason="a tenth: within the run all but a few have learned; one half: most have not, which a law without requirements would not allow"
+    reason="a tenth of all seeds is few; at most half that learned one concept is what tells small batches from large ones, of which nearly all did"
 )
 
 
 def _plan(laboratory: Laboratory) -> Plan:
-    rows = sum(_expected(L, batch) is not None for L in DEMONSTRATIONS[laboratory.effort] for batch in BATCHES)
-    return RULE.design_counts(bound=MOST_LEFT, truth=0.003, rows=rows, level=laboratory.level, samples=SEEDS)
+    cells = ((L, batch, error) for L in DEMONSTRATIONS[laboratory.effort] for batch in BATCHES for error in (BOTH, ONE))
+    rows = sum(_expected(*cell) is not None for cell in cells)
+    return RULE.design_counts(bound=FEW, truth=0.003, rows=rows, level=laboratory.level, samples=SEEDS)
 
 
 SIZES = Claim(
     id="exponential/demonstrations_and_batch_set_how_long_it_takes",
-    statement="In 1200 steps (K1 = 2, m = 16) survivors with up to 4 demonstrations have learned at every batch size from 1 to 256; with 16 "
-    "and batches of up to 8 most have not. What `match` gives to the first steps, E[e ebar] = 1 / (2^L - 1) with even attention, is soon lost in "
-    "the noise of small batches.",
-    formula=r"\Pr(\text{not learned at } T \mid \text{survival}) \approx 0 \ (L \le 4),\quad > \tfrac12 \ (L = 16,\, B \le 8)",
+    statement="In 1200 steps from one start (K1 = 2, m = 16), with up to 4 demonstrations fewer than a tenth of the seeds survive without having learned both "
+    "concepts, at every batch size from 1 to 256; with 16 or more fewer than a tenth have learned both. One of the two is then learned by all but a tenth at "
+    "batches of 64 and more, and by less than half at batches of up to 8.",
+    formula=r"\Pr(\text{survives},\, e(T) > 0) < \tfrac1{10} \ (L \le 4),\quad \Pr(\text{survives},\, e(T) = 0) < \tfrac1{10} \ (L \ge 16)",
     section="7",
     hypotheses=(),
     scope="any regime",
@@ -103,7 +112,9 @@ SIZES = Claim(
     rule=RULE,
     plan=_plan,
     wrong_twin=WrongTwin(
-        name="no requirement", statement="in every cell of the grid survivors have learned", asserts=lambda: _always
+        name="no requirement",
+        statement="in every cell of the grid survivors have learned both concepts, whatever L and B",
+        asserts=lambda: _always,
     ),
     rests_on=(STATISTICS,),
 )
