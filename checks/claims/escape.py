@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from checks.claim import Claim, Hypothesis, Plan, WrongTwin
+from checks.claim import Claim, Hypothesis, OutsideHypotheses, Plan, WrongTwin
 from checks.claims.error_curve import CURVE, design, facts_of, learnable, main_curve, pilot, regime_of, window
 from checks.claims.rate_of_error import rates
 from checks.ensembles import Seeds, Stream, draw_at, generator, in_chunks, side_by_side
@@ -27,6 +27,8 @@ ALIKE = Hypothesis(
 )
 ON_PLATEAU = 0.4
 """Mean error down to which nothing is learned yet: the plateau ends at the pilot's last record above it."""
+SPREAD = 0.4
+"""Length of the window as a share of the plateau's, from which on noise and not the drift says when a concept escapes."""
 FORESEEN = {"small": 2**12, "full": 2**14}
 
 
@@ -34,6 +36,20 @@ def plateau_end(laboratory: Laboratory) -> int:
     """The last step of the plateau, by the pilot's mean error."""
     of = pilot(laboratory)
     return int(of.steps[np.flatnonzero(of.errors.mean(axis=1) > ON_PLATEAU)[-1]])
+
+
+def _require_spread(laboratory: Laboratory) -> None:
+    """OutsideHypotheses unless the window lies beyond the plateau, and noise spreads the escapes widely enough.
+
+    When a concept counts as learned is a convention, off by a few steps: rates that change within so few cannot be foreseen.
+    """
+    first, last = (int(pilot(laboratory).steps[edge]) for edge in window(laboratory)[[0, -1]])
+    end = plateau_end(laboratory)
+    if first <= end or last - first < SPREAD * end:
+        raise OutsideHypotheses(
+            f"needs a window beyond the plateau, and at least {SPREAD:g} of its length; here the plateau ends at step {end}, and "
+            f"the window goes from {first} to {last}"
+        )
 
 
 Believed = Callable[[Plateau], Plateau]
@@ -116,6 +132,7 @@ QUARTER = Equivalence(
 
 def _plan(laboratory: Laboratory) -> Plan:
     """From the pilot's spread, and as much again for the prediction's own."""
+    _require_spread(laboratory)
     of = pilot(laboratory)
     found = rates(of, window(laboratory))
     seeds = design(laboratory).seeds
@@ -130,8 +147,9 @@ PREDICTION_SPREAD = 2.5
 
 ESCAPE = Claim(
     id="exponential/rate_is_that_of_delayed_escape",
-    statement="The local rates of the error of surviving seeds are, within a quarter, those of delayed escape: foreseen from the states at "
-    "the end of the plateau alone, as the chance that the twice summed minibatch noise holds a concept's attention product back.",
+    statement="Where noise spreads the escapes over at least two fifths of the length of the plateau, the local rates of the error of surviving seeds are, within "
+    "a quarter, those of delayed escape: foreseen from the states at the end of the plateau alone, as the chance that the twice summed minibatch noise "
+    "holds a concept's attention product back.",
     formula=r"\Pr(e f \le 0)(T) \approx \tfrac12 \textstyle\sum_k \pi_k\, \mathbb E\, \Phi\!\bigl((\log c - \mathbb E_t \log W_Q^{bb} W_K^{bb}(T)) / "
     r"\sqrt{\mathrm{Var}_t}\bigr)",
     section="5",

@@ -1,5 +1,6 @@
 """Claims about the error curve, tried on a regime that is quick, with smaller ensembles and a larger share of the budget."""
 
+import numpy as np
 import pytest
 
 from checks.claims import error_curve, escape, extinction, full_and_reduced, rare, rate_of_error
@@ -68,3 +69,13 @@ def test_the_floor_needs_extinction():
 
 def test_the_widths_and_batches_of_the_floor_are_those_asked_for():
     assert (extinction.WIDTHS, extinction.BATCHES) == ((8, 16, 32), (2, 8, 32))
+
+
+@pytest.mark.parametrize("steps", [(60, 200), (150, 190)])
+def test_an_escape_that_noise_does_not_spread_is_not_foreseen(steps, laboratory, monkeypatch):
+    of, end = error_curve.pilot(laboratory), escape.plateau_end(laboratory)
+    assert steps[0] <= end or steps[1] - steps[0] < escape.SPREAD * end
+    edges = np.array([int(np.argmin(np.abs(of.steps - t))) for t in steps])
+    monkeypatch.setattr(escape, "window", lambda _laboratory: edges)
+    record = try_claim(escape.ESCAPE, laboratory, replay="")
+    assert record["verdict"] == "not_applicable" and "beyond the plateau" in record["sentence"]
