@@ -9,6 +9,8 @@ os.environ.setdefault("SYMPY_GROUND_TYPES", "python")
 
 from importlib.metadata import version
 
+import jaxtyping
+import pytest
 from hypothesis import settings
 
 # The same examples at each run, so that a red run is a change and not a draw; no deadline on shared machines.
@@ -19,3 +21,12 @@ settings.load_profile("polyseme")
 def pytest_report_header() -> list[str]:
     """The versions that the results belong to."""
     return [", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "sympy", "torch"))]
+
+
+@pytest.fixture
+def unchecked_types():
+    """No run-time types: over thousands of steps they cost five times the arithmetic; shorter tests check them."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

@@ -135,7 +135,7 @@ def test_one_start_for_several_seeds_gives_both_trajectories_the_same_shapes(tmp
     ("changes", "only", "status"),
     [
         ({}, "algebra/drawn*", 0),
-        ({"prompt": {"sigma_y": 0.1}}, "*dr*", 0),  # one claim applies, one does not
+        ({"prompt": {"sigma_y": 0.1}}, "*/dr*", 0),  # one claim applies, one does not
         ({"prompt": {"sigma_y": 0.1}}, "closure/complement*", 3),  # nothing that is tried applies
     ],
 )

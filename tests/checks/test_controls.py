@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from typer.testing import CliRunner
 import checks.verify
 from checks import controls
 from checks.cli import app
+from checks.curves import simulate_ensemble
 from theory import fast, lower
 from theory import forward as fw
 from theory.derive import derive
 from theory.lower import Lowered, System, compile_recursion, system
-from theory.setting import Regime
+from theory.setting import Regime, load_regime
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = ROOT / "regimes" / "minimal.toml"
@@ -102,11 +104,18 @@ def execute_instead(wrong: System, patch: pytest.MonkeyPatch) -> None:
     assert {("theory.integrate", "system_for"), ("checks.claims.trajectories", "system_of")} <= places
 
 
+@cache
+def simulated() -> tuple[dict, dict]:
+    """What the full model does in the minimal regime, whatever the recursion."""
+    return simulate_ensemble(load_regime(MINIMAL))
+
+
 def verify_wrongly(name: str, out: Path) -> tuple[int, list[str]]:
     """`polyseme verify` with one wrong recursion: its exit status, and the claims that results.json calls refuted."""
     with pytest.MonkeyPatch.context() as patch:
         if name != RIGHT:
             patch.setattr(checks.verify, "_figures", lambda *_args, **_options: iter(()))  # half of the time
+            patch.setattr(checks.verify, "simulate_ensemble", lambda *_args, **_options: simulated())
             execute_instead(WRONG[name](), patch)
         result = CliRunner().invoke(
             app, ["verify", str(MINIMAL), "--only", "closure/population_descent*", "--out", str(out)]

@@ -1,6 +1,5 @@
 """Pure regimes of random size with every term on, in which the coefficients move by much."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -12,15 +11,6 @@ from theory.setting import Regime
 def one_thread():
     # Tests run side by side; two threads per process would only wait for each other.
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def unchecked_types():
-    """No run-time types: over thousands of steps they cost five times the arithmetic; shorter tests check them."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(scope="session")
