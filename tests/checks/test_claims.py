@@ -217,6 +217,7 @@ MODULES = {
     "test_invariants": ("balance", "identities", "invariants", "penalty"),
     "test_noise": ("noise", "noisy_runs"),
     "test_pinelis": ("pinelis",),
+    "test_transfer": ("carrying", "lengths", "noisy_transfer", "transfer"),
     "test_verify": ("extras", "noise_order", "noise_scaling", "sizes"),
 }
 # Claims about any regime that take more than four seconds: once in the suite is enough.
