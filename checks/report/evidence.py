@@ -65,6 +65,16 @@ def evidence_tables(evidence: Any) -> list[EvidenceTable] | None:
     return [_evidence_table(kind, [row for row in rows if row["kind"] == kind]) for kind in kinds]
 
 
+def fact_tables(facts: Mapping[str, Any]) -> dict[str, EvidenceTable]:
+    """Facts that are lists of lines with the same keys, such as what was foreseen and measured of each scenario, as tables."""
+    tables = {}
+    for key, value in facts.items():
+        lines = value if isinstance(value, list) and all(isinstance(line, Mapping) for line in value) else []
+        if len(lines) > 1 and all(line.keys() == lines[0].keys() for line in lines):
+            tables[key] = EvidenceTable(columns=tuple(lines[0]), rows=[tuple(line.values()) for line in lines])
+    return tables
+
+
 def _evidence_table(kind: str, rows: list[Mapping[str, Any]]) -> EvidenceTable:
     """Rows of one kind with their known columns first, then whatever else they hold."""
     others = {key: key.replace("_", " ") for row in rows for key in row if key not in {"kind", *_COLUMNS[kind]}}

@@ -11,7 +11,7 @@ from checks.files import write_atomic
 from checks.ledger import GROUNDS
 from checks.report.argument import home, plates_of, steps_of
 from checks.report.drawing import inlined, steps_graph, strip
-from checks.report.evidence import evidence_tables
+from checks.report.evidence import evidence_tables, fact_tables
 from checks.report.mathematics import mathml, pieces
 from checks.report.numerals import anchor, breakable, duration, number
 from checks.report.palette import variables
@@ -82,6 +82,7 @@ def environment() -> Environment:
     made.globals |= {
         "meaning": _meaning,
         "evidence_tables": evidence_tables,
+        "fact_tables": fact_tables,
         "drawn": lambda plate: inlined(plate.entry, f"f{plate.number}"),
         "strip": strip,
         "steps_graph": steps_graph,

@@ -244,6 +244,15 @@ def test_evidence_of_other_kinds(tmp_path: Path):
     ]
 
 
+def test_facts_with_the_same_keys_are_a_table(tmp_path: Path):
+    table = [{"scenario": "skewed", "error": 0.25}, {"scenario": "lying", "error": 1.0}]
+    rows = [compared("row", 1e-3)]
+    html = evidence_of(tmp_path, {"rows": rows, "facts": {"seeds": 3, "table": table, "uneven": [{"a": 1}, {"b": 2}]}})
+    assert cells(html)[2][0] == "seeds"
+    assert cells(html)[-3:] == [["scenario", "error"], ["skewed", "0.25"], ["lying", "1"]]
+    assert "<h6>Table</h6>" in html
+
+
 def test_residuals_that_are_zero_are_one_line(tmp_path: Path):
     def exact(*residuals: str) -> dict:
         return {"rows": [{"kind": "exact", "name": f"r{k}", "residual": x} for k, x in enumerate(residuals)]}
