@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: verify test setup clean readme mutants bench
+.PHONY: verify test setup clean readme mutants bench notebook
 
 verify: setup
 	$(BIN)/polyseme verify regimes/default.toml --out out/default
@@ -38,6 +38,11 @@ bench: setup
 	$(BIN)/python -m benchmarks.simulator
 	$(BIN)/python -m benchmarks.ensemble
 
+# From the derivation to a figure, to read and to change; `python docs/walkthrough.py` runs it without a page, and
+# `marimo export html docs/walkthrough.py -o out/walkthrough.html` writes a static one.
+notebook: setup
+	$(BIN)/marimo edit docs/walkthrough.py
+
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -47,4 +52,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis docs/__marimo__
