@@ -43,6 +43,7 @@ class Stream(IntEnum):
     DEVIATION = 6
     TAIL = 7
     PREDICTION = 8
+    DYNAMICS = 9
 
 
 def generator(regime: Regime, stream: Stream, *numbers: int) -> np.random.Generator:
