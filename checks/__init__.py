@@ -18,6 +18,8 @@ pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record
 own_claims  claims from users' files
 random_regimes  regimes for claims about any regime
+random_concepts concepts for claims about the dynamics, from a declared law, and what is seen of them
+phase_diagrams  which share of them is learned, over width, number and penalty
 strategies, falsify   random regimes, and the search for a counterexample
 audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report

@@ -113,8 +113,8 @@ class Watched:
     """Mean correct attention weight at every step."""
     signal: Curve
     """sum_i r_i beta_i."""
-    growing: Bool[np.ndarray, "steps member"]
-    """Whether the next update of W_Q^{bb} by its feed and its penalty makes it larger, were the blocks diagonal."""
+    onset: Int[np.ndarray, " member"]
+    """The first step at which the feed of W_Q^{bb} exceeds the penalty; the last one if there is none."""
     loses_a_sign: Bool[np.ndarray, " member"]
     """Whether r_i beta_i of some neuron was positive, and was not one step later."""
     loses_the_product: Bool[np.ndarray, " member"]
@@ -122,24 +122,20 @@ class Watched:
     complement: dict[str, Row]
     """The largest |G^{st}| at any step, for st = aa, ab, ba."""
 
-    @property
-    def onset(self) -> Int[np.ndarray, " member"]:
-        """The first step whose update of W_Q^{bb} makes it larger; 0 if none does."""
-        return self.growing.argmax(axis=0)
-
 
 def watch(drawn: Drawn, *, steps: int) -> Watched:
     """Population descent of all members, watched at every step."""
     of = drawn.concepts
     given, sign = of.given, np.sign(of.r)[:, None]
-    attention, signal, growing = [], [], []
+    attention, signal, onset = [], [], np.full(of.members, steps)
     right = sign * of.beta > 0
     lost, lost_product = np.zeros(of.members, dtype=bool), np.zeros(of.members, dtype=bool)
     largest = {entry: np.zeros(of.members) for entry in ("aa", "ab", "ba")}
     for t in range(steps + 1):
         attention.append(of.attention())
         signal.append(of.r @ of.beta)
-        growing.append(of.feed() > given.lam)
+        if (onset == steps).any():
+            onset[(onset == steps) & (of.feed() > given.lam)] = t
         now = sign * of.beta > 0
         lost |= (right & ~now).any(axis=0)
         lost_product |= of.product("b", "b") <= 0
@@ -155,7 +151,7 @@ def watch(drawn: Drawn, *, steps: int) -> Watched:
         penalty=drawn.penalty,
         attention=np.array(attention),
         signal=np.array(signal),
-        growing=np.array(growing),
+        onset=onset,
         loses_a_sign=lost,
         loses_the_product=lost_product,
         complement=largest,

@@ -19,6 +19,7 @@ from checks.figures.learning import learning_dynamics
 from checks.figures.margins import measured_against_allowed
 from checks.figures.noise import deviation_figure, phase_figure
 from checks.figures.style import save_figure
+from checks.figures.thresholds import threshold_figure
 from checks.files import save_json, save_npz
 from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record, close_over_uses
@@ -51,6 +52,12 @@ _PHASES = (
     "Along the deterministic path: a, the least curvature of the regularised risk (the contraction that the bound assumes asks for a "
     "positive one); b, distance of the nearest gate from its kink; c, the bound on the error without any allowance for kinks, and the "
     "error of the path."
+)
+
+_THRESHOLDS = (
+    "Shares of concepts of level B that population descent learns, from random starts, each cell or dot of 256 neurons or 8 starts at least. a: "
+    "line, the penalty is critical; dotted and dashed, the law of the width at .5 and .9. b, c: three widths, K1 = 2; dashed, lam_c; dotted, the law of the "
+    "width. d: the MLP's half-time over attention's, medians of 5 starts, m = 16; line: where they are equal with two demonstrations."
 )
 
 PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "numpy", "pydantic", "scipy", "sympy", "torch")
@@ -199,7 +206,7 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
             ("error_curve", "The error curve", curve, f"{note} {_CURVE}"),
             *entries,
         )
-    of_noise = (
+    measured = (
         (
             "deviation",
             "SGD beside the recursion",
@@ -212,8 +219,14 @@ def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> 
             phase_figure(records, title=f"The bound's hypotheses, {name}"),
             _PHASES,
         ),
+        (
+            "thresholds",
+            "What is learned, and in which order",
+            threshold_figure(records, title="What is learned, and in which order"),
+            _THRESHOLDS,
+        ),
     )
-    entries += tuple((stem, title, figure, caption) for stem, title, figure, caption in of_noise if figure is not None)
+    entries += tuple((stem, title, figure, caption) for stem, title, figure, caption in measured if figure is not None)
     for stem, title, figure, caption in entries:
         svg, _ = save_figure(figure, out / "figures", stem)
         yield FigureEntry(

@@ -16,6 +16,8 @@ lower         from symbols to NumPy code; `named` evaluates what has too many le
 integrate     the discrete and the stochastic recursion; `span_run` those of level Z, `noise_run` those of level N, from
               the table of prompts in `noise_rows`
 ensemble      the stochastic recursion of many members side by side; `escape` when they leave the initial plateau
+concepts      single concepts side by side, each with overlaps, penalty and step size of its own; `thresholds` in width and
+              penalty, from their starts alone
 linear_noise  how far they stray from the recursion, with its gates as they are; `gate_noise` with gates that the noise moves
 curvature     drift, noise of one prompt and curvature of the population risk; `bounds` an exponential bound on the error of SGD
 gate_flow     the gradient flow across gate events; `flow` the recursion beside it

@@ -106,14 +106,12 @@ def _monotone(laboratory: Laboratory, phase: Phase) -> Evidence:
     whole = [falls(x, np.zeros_like(x.onset), np.full_like(x.onset, STEPS)) for x in groups]
     dips = [x.attention[0] - np.take_along_axis(x.attention, x.onset[None], axis=0)[0] for x in groups]
     late = [(x.attention.max(axis=0) - x.attention[-1]).max() for x in groups]
-    agrees = [np.mean((np.diff(x.attention, axis=0) > 0) == x.growing[:-1]) for x in groups]
     facts = {
         "share whose weight falls somewhere in the run": float(np.concatenate(whole).mean()),
         "share that falls at the start": float((np.concatenate(dips) > 0).mean()),
         "largest fall before the onset": float(np.concatenate(dips).max()),
         "largest fall from the peak to the end": float(max(late)),
         "last step of the onset": int(max(x.onset.max() for x in groups)),
-        "steps at which the criterion of level S is right for these generic neurons": float(np.mean(agrees)),
     }
     return Evidence(rows=(row,), facts=facts | {"law": ORDINARY.in_words(), "steps": STEPS})
 

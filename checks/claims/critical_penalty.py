@@ -19,7 +19,7 @@ from theory.concepts import Concepts, Start
 SIZES = ((3, 4), (3, 16), (4, 4), (4, 24), (5, 16))
 LAW = Law(groups=SIZES, sigma_0=(0.02, 0.2), sigma_1=(0.01, 0.05), penalty=(1.0, 1.0))
 BELOW, ABOVE = 0.8, 1.25
-# At each of the two penalties and sizes. Steps of m / pi_k, or of 4% of what the penalty takes off: at least 72 / lam in all.
+# At each of the two penalties and sizes. Steps of m / pi_k, or of 4% of what the penalty takes off: 20 / lam or more in all.
 MEMBERS, STEPS, LARGEST_DECAY = 168, 1800, 0.04
 TYPICAL_WIDTH = 16
 

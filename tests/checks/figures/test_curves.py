@@ -6,6 +6,7 @@ import pytest
 from checks.figures.error_curve import error_curve_figure
 from checks.figures.noise import deviation_figure, phase_figure
 from checks.figures.style import save_figure
+from checks.figures.thresholds import threshold_figure
 
 STEPS = list(range(0, 801, 10))
 
@@ -76,6 +77,7 @@ def test_without_its_claims_there_is_no_figure():
     assert error_curve_figure(others, title="") is None
     assert deviation_figure(others, title="") is None
     assert phase_figure(others, title="") is None
+    assert threshold_figure(others, title="") is None
 
 
 def test_the_deviation_has_four_panels(tmp_path):
@@ -122,3 +124,44 @@ def test_the_phases_are_named(tmp_path):
     figure = phase_figure([record("exponential/risk_is_nowhere_convex_while_it_is_learned", facts)], title="x")
     assert figure is not None and {"plateau", "escape", "late"} <= set(texts(figure))
     save_figure(figure, tmp_path, "phases")
+
+
+def named(figure):
+    """What legends and vertical axes say."""
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    return {text.get_text() for legend in legends for text in legend.get_texts()} | {
+        axes.get_ylabel() for axes in figure.axes
+    }
+
+
+def threshold_records(few):
+    """Facts as the three claims give them; `few`: the ratio of half-times with two demonstrations, by penalty."""
+    diagram = {
+        "m": [2, 4, 8],
+        "K1": [1, 2, 4],
+        "share": [[0.2, 0.2, 0.0], [0.6, 0.5, 0.0], [0.9, 0.9, 0.1]],
+        "critical K1": [3.9, 2.8, 2.0],
+        "law of the width": [0.25, 0.5625, 0.87890625],
+        "lam": 1e-3,
+    }
+    curve = {"lam": [1e-3, 2e-3, 4e-3], "share": [1.0, 0.5, 0.0], "critical": 2e-3, "law of the width": 1.0}
+    places = {"sigma_0": [1e-3, 1e-2, 1e-1], "lam over lam_c": [0.1, 0.4, 0.8]}
+    ratio = {"L = 2": [few] * 3, "L = 4": [[3.0, 2.0, 1.1]] * 3}
+    return [
+        record("dynamics/share_of_concepts_learned_follows_from_the_width", {"diagram": diagram}),
+        record(
+            "dynamics/critical_penalty_is_that_of_an_unstable_plateau",
+            {"sweep": {"K1": 2, "curves": {"4": curve, "16": curve}}},
+        ),
+        record("dynamics/attention_is_half_way_before_the_mlp", {"map": places | {"m": 16, "ratio": ratio}}),
+    ]
+
+
+def test_thresholds_have_their_boundaries_drawn_in(tmp_path):
+    figure = threshold_figure(threshold_records([2.0, 1.2, 0.9]), title="x")
+    assert figure is not None
+    assert {"m = 4", "m = 16", "ratio 1 at L = 2", "ratio, L = 4", "width law: 0.5"} <= named(figure)
+    save_figure(figure, tmp_path, "thresholds")
+    # Without a change of order there is no line to draw.
+    figure = threshold_figure(threshold_records([2.0, 1.5, 1.2]), title="x")
+    assert figure is not None and "ratio 1 at L = 2" not in named(figure)
