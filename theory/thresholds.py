@@ -41,7 +41,7 @@ def lives_on(alpha: Neurons, beta: Neurons, r: Float[np.ndarray, " m"], kappa_y:
 
 def learnable(lives: Bool[np.ndarray, "m member"], r: Float[np.ndarray, " m"]) -> Bool[np.ndarray, " member"]:
     """Whether neurons of both signs live; `lives` are those open on their own label at the start."""
-    return lives[r > 0].any(axis=0) & lives[r < 0].any(axis=0)
+    return np.asarray(lives[r > 0].any(axis=0) & lives[r < 0].any(axis=0))
 
 
 def share_learnable(m: int) -> float:
