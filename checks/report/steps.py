@@ -74,6 +74,12 @@ STEPS: tuple[Step, ...] = (
 
 CLAIMS_OF: dict[str, tuple[str, ...]] = {
     "learning_dynamics": ("dynamics/*",),
+    "thresholds": (
+        "dynamics/share_of_concepts_*",
+        "dynamics/critical_penalty_*",
+        "dynamics/attention_is_half_way_*",
+    ),
+    "out_of_distribution": ("ood/*",),
     "deviation": ("fluctuation/deviation_*", "fluctuation/covariance_*", "fluctuation/averaged_gates_*"),
     "error_curve": (
         "exponential/error_falls_*",
