@@ -137,6 +137,7 @@ def _records_have_the_fields_of_the_contract(records: list[dict]) -> None:
         "dynamics/every_concept_is_learned",
         "dynamics/end_of_training_is_smooth",
         "fluctuation/noisy_sgd_follows_level_n",
+        "ood/noisy_sgd_does_elsewhere_what_level_n_says",
         *(claim.id for claim in CLAIMS if LONG in claim.hypotheses),
     }
     for record in records:
