@@ -1,14 +1,16 @@
-"""The generated parts of the README: the table of results and the regime keys. Run by `make readme`."""
+"""The generated parts of the README and of docs/: tables of results and of the regime keys. Run by `make readme`."""
 
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from checks.claim import VERDICTS, Verdict
 from checks.claims import CLAIMS
+from checks.report.steps import STEPS, step_of
 from theory.setting import Regime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,10 +22,8 @@ def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[st
     A claim that is not applicable has the record of another regime, of that name, if it applies there.
     """
     lines = ["| claim | verdict | measured | allowed | its wrong twin | which measured |", "|---|---|---|---|---|---|"]
-    for record in records:
-        note, other = "", elsewhere.get(record["id"])
-        if record["verdict"] == Verdict.NOT_APPLICABLE and other and other["verdict"] != Verdict.NOT_APPLICABLE:
-            record, note = other, f" ({name})"
+    for record, is_elsewhere in _where_it_applies(records, elsewhere):
+        note = f" ({name})" if is_elsewhere else ""
         verdict = Verdict(record["verdict"])
         twin = record["control"]
         cells = (
@@ -35,6 +35,28 @@ def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[st
             _number(twin["measured"]) if twin else "",
         )
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _where_it_applies(
+    records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Each record, or that of the other regime where the claim applies there alone, and whether it is that one."""
+    for record in records:
+        other = elsewhere.get(record["id"])
+        outside = record["verdict"] == Verdict.NOT_APPLICABLE
+        is_elsewhere = bool(outside and other and other["verdict"] != Verdict.NOT_APPLICABLE)
+        yield (other if is_elsewhere and other else record), is_elsewhere
+
+
+def steps_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]]) -> str:
+    """A Markdown table with a row per step of the argument: its question, and how many of its claims have which verdict."""
+    lines = ["| step | what is asked | claims |", "|---|---|---|"]
+    applied = [record for record, _ in _where_it_applies(records, elsewhere)]
+    for number, step in enumerate(STEPS, start=1):
+        own = Counter(record["verdict"] for record in applied if step_of(record["id"]).key == step.key)
+        counts = ", ".join(f"{own[verdict]} {verdict.replace('_', ' ')}" for verdict in VERDICTS if own[verdict])
+        lines.append(f"| {number}. {step.title} | {step.question} | {counts} |")
     return "\n".join(lines)
 
 
@@ -89,7 +111,7 @@ def _number(value: float | None) -> str:
 
 
 def main(results: Path, others: Path) -> None:
-    """Rewrite README.md and the tables of docs/ from results.json and that of another regime, and copy the figure shown."""
+    """Rewrite README.md and the tables of docs/ from results.json and that of another regime, and copy the figures shown."""
     from checks.files import write_atomic
 
     readme = ROOT / "README.md"
@@ -98,14 +120,27 @@ def main(results: Path, others: Path) -> None:
     if [record["id"] for record in records] != [claim.id for claim in CLAIMS]:
         sys.exit(f"{results}: expected every registered claim, got {len(records)} of {len(CLAIMS)}; type make verify")
     elsewhere = {record["id"]: record for record in json.loads(others.read_text(encoding="utf-8"))}
-    text = replaced(text, "results", results_table(records, elsewhere, others.parent.name))
-    write_atomic(readme, text)
-    page = ROOT / "docs" / "out_of_distribution.md"
-    text = replaced(page.read_text(encoding="utf-8"), "scenarios", scenarios_table(elsewhere, SCENARIOS, LENGTHS))
-    trained = scenarios_table({record["id"]: record for record in records}, BY_SGD)
-    write_atomic(page, replaced(text, "trained", trained))
-    figure = results.parent / "figures" / "learning_dynamics.svg"
-    write_atomic(ROOT / "docs" / "learning_dynamics.svg", figure.read_bytes())
+    write_atomic(readme, replaced(text, "steps", steps_table(records, elsewhere)))
+    here = {record["id"]: record for record in records}
+    generated = {
+        "results.md": {"results": results_table(records, elsewhere, others.parent.name)},
+        "out_of_distribution.md": {
+            "scenarios": scenarios_table(elsewhere, SCENARIOS, LENGTHS),
+            "trained": scenarios_table(here, BY_SGD),
+        },
+    }
+    for name, parts in generated.items():
+        page = ROOT / "docs" / name
+        text = page.read_text(encoding="utf-8")
+        for part, content in parts.items():
+            text = replaced(text, part, content)
+        write_atomic(page, text)
+    for folder, stem in (
+        (results.parent, "learning_dynamics"),
+        (results.parent, "thresholds"),
+        (others.parent, "error_curve"),
+    ):
+        write_atomic(ROOT / "docs" / f"{stem}.svg", (folder / "figures" / f"{stem}.svg").read_bytes())
 
 
 if __name__ == "__main__":
