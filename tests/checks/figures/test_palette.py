@@ -17,6 +17,7 @@ from checks.figures.margins import measured_against_allowed
 from checks.figures.noise import deviation_figure, phase_figure
 from checks.figures.style import STYLE
 from checks.figures.transfer import out_of_distribution
+from checks.report.palette import contrast
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parents[2] / "checks" / "figures"
@@ -26,6 +27,7 @@ FIGURES = HERE.parents[2] / "checks" / "figures"
 APART = 12.0
 # WCAG 2.2: 1.4.11 for graphical objects, 1.4.3 for text.
 MARKS, WORDS = 3.0, 4.5
+WHITE = "#FFFFFF"
 SMALLEST = 8.0  # points in print: figures are drawn at their printed size
 # Machado, Oliveira and Fernandes (2009), at full severity: no L, no M, no S cones.
 DICHROMACIES = ("protanomaly", "deuteranomaly", "tritanomaly")
@@ -106,17 +108,6 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[j : j + 2], 16) for j in (1, 3, 5)]) / 255
 
 
-def luminance(colour: str) -> float:
-    """Relative luminance of sRGB, as WCAG defines it."""
-    linear = np.where(rgb(colour) <= 0.04045, rgb(colour) / 12.92, ((rgb(colour) + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def contrast(one: str, other: str = "#FFFFFF") -> float:
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 def distances(one: str, other: str) -> dict[str, float]:
     """CAM02-UCS between two colours as everybody sees them."""
     from colorspacious import cspace_convert, deltaE
@@ -153,17 +144,17 @@ def test_the_test_would_refuse_the_usual_colours():
     # Okabe and Ito themselves, and the default cycle of matplotlib, in thin lines.
     assert min(distances("#D55E00", "#C17F00").values()) < APART
     assert min(distances("#2CA02C", "#D62728").values()) < APART
-    assert contrast("#56B4E9") < MARKS and contrast("#E69F00") < MARKS
-    assert contrast("#000000") == pytest.approx(21)
+    assert contrast("#56B4E9", WHITE) < MARKS and contrast("#E69F00", WHITE) < MARKS
+    assert contrast("#000000", WHITE) == pytest.approx(21)
 
 
 def test_marks_and_words_stand_out_from_white(drawn):
     for name, figure in drawn.items():
         for axes in figure.axes:
             for colour in colours_of_marks(axes):
-                assert contrast(colour) >= MARKS, (name, colour)
+                assert contrast(colour, WHITE) >= MARKS, (name, colour)
         for text in shown_texts(figure):
-            assert contrast(hexadecimal(text.get_color())) >= WORDS, (name, text.get_text())
+            assert contrast(hexadecimal(text.get_color()), WHITE) >= WORDS, (name, text.get_text())
             # Words stand on grounds as well.
             assert contrast(hexadecimal(text.get_color()), palette.SHADE) >= WORDS, (name, text.get_text())
 
