@@ -14,6 +14,9 @@ deviations  such seeds beside the path of descent: how far apart they are
 conditioning    what round-off is relative to
 scenarios   laws on which a trained model is tested
 transfer    a model trained once, its coefficients beside its weights, on such a law
+transfer_curves     learning curves on such laws, the ensemble beside the theory
+transfer_table      one trained model on many of them, in a table
+gallery     the two figures by one command
 pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record
 own_claims  claims from users' files

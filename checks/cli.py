@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from checks.commands import audit, compute, judge, search, show
+from checks.commands import audit, compute, draw, judge, search, show
 
 app = typer.Typer(
     name="polyseme",
@@ -47,6 +47,8 @@ for _command in (
     judge.claims,
     judge.verify,
     show.report,
+    draw.figures,
+    draw.transfer,
     search.falsify,
     audit.audit,
 ):

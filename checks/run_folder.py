@@ -45,6 +45,8 @@ class Plan:
     """How many members are trained together: batched products round by it."""
     means: Mapping[str, str]
     """Engine, device and version of torch, by which a run rounds too."""
+    keep_weights: bool = False
+    """Whether the weights at every record are kept, which changes no other number."""
 
     def as_json(self) -> str:
         """The canonical plan and its digest."""
@@ -72,6 +74,7 @@ class Plan:
             "initial state": self.of_start,
             "members together": self.together,
             "means": dict(self.means),
+            **({"weights at every record": True} if self.keep_weights else {}),
         }
 
 
@@ -82,12 +85,13 @@ def train(
     *,
     processes: int | None = None,
     save_every: float = SECONDS_BETWEEN_CHECKPOINTS,
+    keep_weights: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Arrays:
     """Train the model of `regime` from `start`, or go on with what the folder holds of it; the trajectory of `sim.train.simulate`.
 
     Chunks of members run in `processes` processes, by default one for each core if that is worth it. Every
-    `save_every` seconds each is kept. PolysemeError if the folder holds another run, is at work, or cannot be written;
+    `save_every` seconds each is kept. `keep_weights` is that of `simulate`. PolysemeError if the folder holds another run, is at work, or cannot be written;
     Interrupted after Ctrl-C, once everything is kept.
     """
     from sim.device import is_on_gpu
@@ -98,11 +102,13 @@ def train(
     on_gpu, means = is_on_gpu(regime), means_of(regime)
     side_by_side = processes or (cores() if takes_long(regime) and not on_gpu else 1)
     together = members_in_process(regime, processes=side_by_side, on_gpu=on_gpu)
-    check_fits(regime, together=min(side_by_side * together, regime.ensemble.seeds))
+    at_once = min(side_by_side * together, regime.ensemble.seeds)
+    check_fits(regime, keep_weights=keep_weights, together=at_once)
     parts = chunks(regime, start, at_most=together)  # before anything is written: a wrong state is refused here
     _made(folder)
     with _removed_if_empty(folder), _locked(folder / ".lock", timeout=0.0):
-        plan = _opened(folder, Plan(regime=regime, start=start, together=together, means=means))
+        plan = Plan(regime=regime, start=start, together=together, means=means, keep_weights=keep_weights)
+        plan = _opened(folder, plan)
         if plan.together != together:
             parts = chunks(regime, start, at_most=plan.together)
         for part in folder.glob(".*.part"):  # of a process that was killed while it wrote
@@ -115,6 +121,7 @@ def train(
                 path=folder / f"chunk-{number:04d}.npz",
                 save_every=save_every,
                 digest=plan.digest,
+                keep_weights=keep_weights,
             )
             for number, (members, state) in enumerate(parts)
         ]
@@ -141,6 +148,7 @@ class Task:
     path: Path
     save_every: float
     digest: str
+    keep_weights: bool = False
 
     @property
     def steps(self) -> int:
@@ -160,7 +168,7 @@ class Task:
             if kept is not None and int(kept["done"]) == steps:
                 report(steps)
                 return True
-            run = Run(self.regime, self.state, members=self.members, kept=kept)
+            run = Run(self.regime, self.state, members=self.members, keep_weights=self.keep_weights, kept=kept)
             report(run.done)
             kept_at = time.monotonic()
             for done in run.steps():
@@ -239,7 +247,13 @@ def _opened(folder: Path, plan: Plan) -> Plan:
         found = json.loads(path.read_text(encoding="utf-8"))
         regime = parse_regime(found["regime"], source=str(path))
         means = {str(key): str(value) for key, value in found["means"].items()}
-        held = Plan(regime=regime, start=plan.start, together=int(found["members together"]), means=means)
+        held = Plan(
+            regime=regime,
+            start=plan.start,
+            together=int(found["members together"]),
+            means=means,
+            keep_weights=bool(found.get("weights at every record", False)),
+        )
         same_format, digest, of_start = found["format"] == FORMAT, found["digest"], found["initial state"]
     except (PolysemeError, OSError, ValueError, KeyError, TypeError, AttributeError):
         raise PolysemeError(
@@ -252,6 +266,11 @@ def _opened(folder: Path, plan: Plan) -> Plan:
     if held.regime != plan.regime:
         raise PolysemeError(
             f"{folder}: holds a run with {_difference(held.regime, plan.regime)}; type another --out, or delete the folder"
+        )
+    if held.keep_weights != plan.keep_weights:
+        with_weights = "with" if held.keep_weights else "without"
+        raise PolysemeError(
+            f"{folder}: holds a run {with_weights} the weights at every record; type another --out, or delete the folder"
         )
     for key, value in plan.means.items():
         if means.get(key) != value:

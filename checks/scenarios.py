@@ -220,7 +220,7 @@ NAMED = (
 )
 """Scenarios without a number; `length=L`, `noise=sigma` and `extra=p` take one."""
 
-_WITH_NUMBER: dict[str, tuple[Callable[..., Scenario], type, str]] = {
+WITH_NUMBER: dict[str, tuple[Callable[..., Scenario], type, str]] = {
     "length": (of_length, int, "length=16"),
     "noise": (noisy, float, "noise=0.3"),
     "extra": (busy, float, "extra=0.1"),
@@ -251,13 +251,13 @@ def _one(name: str) -> Scenario:
         if known.name == name:
             return known
     key, _, number = name.partition("=")
-    if key in _WITH_NUMBER:
-        make, kind, example = _WITH_NUMBER[key]
+    if key in WITH_NUMBER:
+        make, kind, example = WITH_NUMBER[key]
         try:
             return make(kind(number))
         except ValueError:
             raise PolysemeError(
                 f"scenario '{name}': got '{number}', expected a number; type for example {example}"
             ) from None
-    names = [known.name for known in NAMED] + [example for _, _, example in _WITH_NUMBER.values()]
+    names = [known.name for known in NAMED] + [example for _, _, example in WITH_NUMBER.values()]
     raise PolysemeError(f"there is no scenario '{name}'; type one of {', '.join(names)}, or several joined by +")

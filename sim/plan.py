@@ -142,7 +142,9 @@ class _Need:
     keys: tuple[str, ...]
 
 
-def check_fits(regime: Regime, *, keep_counts: bool = False, together: int | None = None) -> None:
+def check_fits(
+    regime: Regime, *, keep_counts: bool = False, keep_weights: bool = False, together: int | None = None
+) -> None:
     """Raise PolysemeError if the run cannot fit into the memory that is available now.
 
     Also if it asks for exact expectations that cannot be enumerated. The memory is an estimate from sizes
@@ -154,7 +156,8 @@ def check_fits(regime: Regime, *, keep_counts: bool = False, together: int | Non
         check_enumerable(regime)
 
     def needs(of: Regime) -> list[_Need]:
-        return [*_needs(of, together), *([_counts(of)] if keep_counts else [])]
+        asked = ((keep_counts, _counts), (keep_weights, _weights_of_records))
+        return [*_needs(of, together), *(need(of) for wanted, need in asked if wanted)]
 
     _raise_if_larger(regime, needs)
 
@@ -284,6 +287,14 @@ def _counts(regime: Regime) -> _Need:
         what="the kept prompt counts",
         bytes=4 * regime.ensemble.seeds * regime.training.steps * outcomes * 2,
         keys=("steps", "seeds", "L", "K1"),
+    )
+
+
+def _weights_of_records(regime: Regime) -> _Need:
+    return _Need(
+        what="the weights at every record",
+        bytes=_DOUBLE * 2 * regime.ensemble.seeds * regime.training.record_count() * _weight_floats(regime),
+        keys=("seeds", "record_every", "d_x", "d_y", "m"),
     )
 
 

@@ -30,6 +30,7 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     keep_final: bool = False,
     keep_counts: bool = False,
+    keep_weights: bool = False,
     first_member: int = 0,
 ) -> dict[str, np.ndarray]:
     """Train the model of `regime` from `initial` and return the trajectory of section 8.
@@ -41,7 +42,8 @@ def simulate(
     the last record, each step before its update (record 0: the first batch); and the products of
     `sim.observe.products`. `keep_final` adds final_W_Q, final_W_K, final_W_O. `keep_counts` adds counts
     (steps, K1, 2, L+1): how many prompts of a step have concept k, query sign + (0) or - (1), and n+
-    demonstrations of sign +.
+    demonstrations of sign +. `keep_weights` adds recorded_W_Q, recorded_W_K (records, d_x, d_x) and recorded_W_O
+    (records, m, d_y), the weights at every record.
 
     A state without an ensemble axis is copied to all seeds, who then differ in their data alone. Data
     belong to (seed, member), members are numbered from `first_member`. `progress(done, total)` is
@@ -49,13 +51,13 @@ def simulate(
     impossible or does not fit into memory.
     """
     together = MEMBERS_PER_LAUNCH if is_on_gpu(regime) else MEMBERS_PER_CHUNK
-    check_fits(regime, keep_counts=keep_counts, together=together)
+    check_fits(regime, keep_counts=keep_counts, keep_weights=keep_weights, together=together)
     if keep_counts:
         _check_countable(regime)
     parts, results = chunks(regime, initial, at_most=together), []
     for number, (members, state) in enumerate(parts):
         shifted = range(first_member + members.start, first_member + members.stop)
-        run = Run(regime, state, members=shifted, keep_counts=keep_counts)
+        run = Run(regime, state, members=shifted, keep_counts=keep_counts, keep_weights=keep_weights)
         for done in run.steps():
             if progress and (done % STEPS_BETWEEN_PROGRESS == 0 or done == regime.training.steps):
                 progress(number * regime.training.steps + done, len(parts) * regime.training.steps)
@@ -110,6 +112,7 @@ class Run:
         *,
         members: range,
         keep_counts: bool = False,
+        keep_weights: bool = False,
         kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """`state` has an ensemble axis; `kept` is what `keep` gave, of the same regime, state and members."""
@@ -126,6 +129,7 @@ class Run:
         self._basis = observe.frame(state["M"], state["Q"])
         self._to_record = set(regime.training.record_steps())
         self._keep_counts, self._counts = keep_counts, []
+        self._keep_weights = keep_weights
         self._records: list[dict[str, np.ndarray]] = []
         self._since, self._last = torch.zeros((3, len(members)), dtype=torch.float64, device=device), 0
         if kept is None:
@@ -177,6 +181,7 @@ class Run:
             | expected
             | {f"train_{name}": value for name, value in zip(OUTCOMES, training.cpu().numpy(), strict=True)}
             | observe.products(self._basis, weights)
+            | ({f"recorded_{name}": array for name, array in weights.items()} if self._keep_weights else {})
         )
 
 

@@ -76,6 +76,27 @@ def outcomes_at(
     return {"f": f, "attention": attention}
 
 
+@torch.no_grad()
+def logit_gaps(
+    law: Regime,
+    weights: Mapping[str, np.ndarray],
+    M: Float[np.ndarray, "d_x features"],
+    Q: Float[np.ndarray, "d_y signed_concepts"],
+) -> Float[np.ndarray, "E K1 2"]:
+    """Half of what the logit of the demonstration that shares the query's sign has over that of the other, in nats.
+
+    For each member, concept and query sign (+ first), from the weights that the full model's attention gives to a prompt of
+    one demonstration of each sign. Arguments as in `counted_outcomes`; of the law its number of concepts alone matters.
+    """
+    k, j = (cells.ravel() for cells in np.indices((law.concepts.K1, 2)))
+    signs = np.tile([1, -1], (len(k), 1))
+    models = _models(weights)
+    _, p = forward(models, _written_out(k, 1 - 2 * j, signs, _dictionaries(M, Q)), law.model.activation)
+    logarithms = torch.log(p)
+    gaps = torch.from_numpy(1.0 - 2 * j) * (logarithms[..., 0] - logarithms[..., 1]) / 2
+    return gaps.reshape(-1, law.concepts.K1, 2).numpy()
+
+
 def sampled_outcomes(
     law: Regime,
     weights: Mapping[str, np.ndarray],

@@ -1,7 +1,10 @@
 """What is drawn, each figure from recorded numbers alone, and the one style of them all.
 
 style       matplotlib without a trace, and files whole or not at all
-learning    learning dynamics: theory as a line over a band of simulations
+palette     every colour
+bands       theory as a line over median and band of many seeds
+learning    learning dynamics: loss, error, attention, products
+transfer    out of distribution: a row of panels for each other law
 error_curve the error curve and its local rates
 noise       SGD beside the recursion, and where the bound's hypotheses hold
 margins     what was measured against what was allowed

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from checks.figures.style import GREY, INK, style
+from checks.figures.palette import BLUE, GREEN, GREY, INK, ORANGE, RED, STONE
+from checks.figures.style import style
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-_BLUE, _RED, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 _RATES = "exponential/error_falls_at_least_exponentially_above_its_floor"
 _FULL = "exponential/full_and_reduced_ensembles_have_the_same_error_curve"
 _ESCAPE = "exponential/rate_is_that_of_delayed_escape"
@@ -74,27 +74,27 @@ def _draw_curve(
     points = [row for row in tail["tail"] if row["error"] > 0] if tail else []
     least = min([*survivors[seen], *(row["error"] for row in points)])
     bottom = 10.0 ** np.floor(np.log10(least) - 0.3)
-    axes.fill_between(step, np.maximum(low, bottom), high, color=_BLUE, alpha=0.25, lw=0)
-    axes.plot(step[error > 0], error[error > 0], color=_BLUE, lw=1.6, label="all seeds")
+    axes.fill_between(step, np.maximum(low, bottom), high, color=BLUE, alpha=0.25, lw=0)
+    axes.plot(step[error > 0], error[error > 0], color=BLUE, lw=1.6, label="all seeds")
     axes.plot(step[seen], survivors[seen], color=INK, lw=1.0, label="survivors")
     if curve["floor"] > 0:
-        axes.axhline(curve["floor"], color=_ORANGE, lw=1.2, dashes=(4, 2), label="extinction floor")
+        axes.axhline(curve["floor"], color=ORANGE, lw=1.2, dashes=(4, 2), label="extinction floor")
     if full:
         at = np.array(full["full model"]["step"], float)[::4]
         of = np.array(full["full model"]["error"], float)[::4]
-        axes.plot(at[of > 0], of[of > 0], "o", ms=2.6, mfc="white", mec=_BLUE, mew=0.8, label="full model")
+        axes.plot(at[of > 0], of[of > 0], "o", ms=2.6, mfc="white", mec=BLUE, mew=0.8, label="full model")
     if escape:
-        axes.plot(escape["steps"], escape["error foreseen"], "x", color=_RED, ms=5, mew=1.3, label="foreseen (escape)")
+        axes.plot(escape["steps"], escape["error foreseen"], "x", color=RED, ms=5, mew=1.3, label="foreseen (escape)")
     if points:
         at, of, spread = (np.array([row[name] for row in points]) for name in ("step", "error", "standard error"))
         down = np.minimum(2 * spread, of * (1 - 1e-3))
-        axes.errorbar(at, of, (down, 2 * spread), fmt="s", color=_GREEN, ms=3.5, capsize=2, lw=1, label="splitting")
+        axes.errorbar(at, of, (down, 2 * spread), fmt="s", color=GREEN, ms=3.5, capsize=2, lw=1, label="splitting")
     single, begin, end = rates["single rate per step"], rates["from"][0], rates["to"][-1]
     between = (step >= begin) & (step <= end)
     # The line of one rate through the window's middle, so that what does not fit shows at both ends.
     middle = float(np.exp(np.interp((begin + end) / 2, step[between], np.log(survivors[between]))))
     line = middle * np.exp(-single * (step[between] - (begin + end) / 2))
-    axes.plot(step[between], line, color=GREY, lw=1, dashes=(1.5, 1.5), label="one rate, fitted")
+    axes.plot(step[between], line, color=STONE, lw=1, dashes=(1.5, 1.5), label="one rate, fitted")
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1)
     axes.set_xlim(0, max([step[-1], *(row["step"] for row in points)]) * 1.03)
@@ -120,7 +120,7 @@ def _draw_rates(axes: "matplotlib.axes.Axes", facts: Mapping[str, Any], escape: 
     )
     if escape:
         foreseen = -1e3 * np.diff(np.log(escape["error foreseen"])) / np.diff(escape["steps"])
-        axes.plot(middle, foreseen, "x", color=_RED, ms=5, mew=1.3)
+        axes.plot(middle, foreseen, "x", color=RED, ms=5, mew=1.3)
     axes.set_ylim(0, 1.15 * float(high.max()))
     axes.set_xlabel("SGD step")
     axes.set_ylabel(r"local rate, $10^{-3}$ per step")

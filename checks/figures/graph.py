@@ -3,20 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from checks.figures.style import GREY, INK, style
+from checks.figures.palette import GREEN, GREY, INK, ORANGE, ORANGE_WORDS, PURPLE, RED, STONE
+from checks.figures.style import style
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
 _COLOURS = {
-    "supported": "#009E73",
-    "refuted": "#D55E00",
-    "error": "#CC79A7",
-    "inconclusive": "#E69F00",
-    "missing": "#E69F00",
-    "not_applicable": GREY,
+    "supported": GREEN,
+    "refuted": RED,
+    "error": PURPLE,
+    "inconclusive": ORANGE,
+    "missing": ORANGE,
+    "not_applicable": STONE,
 }
+_WORDS = {ORANGE: ORANGE_WORDS, STONE: GREY}
 _ROW, _HEADING, _WIDTH = 0.185, 0.30, 7.0  # inches
 _NAMES, _HEAD, _FOOT = 3.05, 0.62, 0.10
 
@@ -58,7 +60,7 @@ def uses_graph(records: Sequence[Mapping[str, Any]]) -> "matplotlib.figure.Figur
 def _draw_claim(axes: "matplotlib.axes.Axes", record: Mapping[str, Any], y: float) -> None:
     name = str(record["id"]).partition("/")[2].replace("_", " ")
     name = name if len(name) <= 54 else f"{name[:53]}…"
-    colour = _COLOURS.get(str(record["verdict"]), GREY)
+    colour = _COLOURS.get(str(record["verdict"]), STONE)
     supported = record["verdict"] == "supported"
     text = axes.annotate(name, (0, y), (12 - 72 * _NAMES, 0), **_beside(axes), size=8, color=INK if supported else GREY)
     text.set_url(f"#about-{str(record['id']).replace('/', '-')}")
@@ -71,8 +73,10 @@ def _draw_claim(axes: "matplotlib.axes.Axes", record: Mapping[str, Any], y: floa
             (9, 0),
             textcoords="offset points",
             va="center",
-            size=7,
-            color=colour,
+            size=8,
+            color=_WORDS.get(colour, colour),
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
+            zorder=4,  # over the arcs
         )
 
 
@@ -97,7 +101,7 @@ def _draw_arcs(axes: "matplotlib.axes.Axes", records: Sequence[Mapping[str, Any]
                     theta1=-90,
                     theta2=90,
                     lw=0.8,
-                    color="#7A8A99" if good else "#D55E00",
+                    color=STONE if good else RED,
                     ls="-" if good else "--",
                     zorder=2,
                 )
@@ -113,7 +117,7 @@ def _legend() -> tuple[list[Any], list[str]]:
         Line2D([], [], marker="o", ls="none", color=good, ms=5.5),
         Line2D([], [], marker="o", ls="none", mec=good, mfc="white", ms=5.5, mew=1.3),
         Line2D([], [], marker="o", ls="none", color=bad, ms=5.5),
-        Line2D([], [], color="#7A8A99", lw=0.8),
+        Line2D([], [], color=STONE, lw=0.8),
     ]
     return handles, ["fully supported", "supported, but rests on what is not", "not supported", "used by one below"]
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from checks.figures.style import GREY, INK, style
+from checks.figures.palette import ALLOWED, GREEN, GREY, INK, LANE, RED, STONE
+from checks.figures.style import style
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 OFF_SCALE = 1e6  # the axis ends here at the latest, so that the numbers near their bounds can be told apart
 
-_GREEN, _RED = "#009E73", "#D55E00"
 _ROW, _HEADING = 0.185, 0.30  # inches
 _NAMES, _REMARKS, _HEAD, _FOOT = 2.75, 1.05, 0.60, 0.55  # inches of margin on each side
 
@@ -80,9 +80,9 @@ class _Lanes:
         labels = [(self.at(0.0), "= 0"), *((k, rf"$10^{{{k}}}$") for k in ticks)]
         labels += [(self.at(math.inf), "off\nscale")] if self.endless else []
         axes.set_xticks([place for place, _ in labels], [text for _, text in labels])
-        axes.axvspan(self.low - 1.5 * self.lane, self.low - 0.5 * self.lane, color="#F3F3F3", lw=0, zorder=0)
+        axes.axvspan(self.low - 1.5 * self.lane, self.low - 0.5 * self.lane, color=LANE, lw=0, zorder=0)
         if self.endless:
-            axes.axvspan(self.high + 0.5 * self.lane, right, color="#F3F3F3", lw=0, zorder=0)
+            axes.axvspan(self.high + 0.5 * self.lane, right, color=LANE, lw=0, zorder=0)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
         axes.set_yticks([])
@@ -103,7 +103,7 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
         axes.plot(
             [axes.get_xlim()[0], lanes.at(bound)],
             [y, y],
-            color="#DDEFE8",
+            color=ALLOWED,
             lw=7,
             solid_capstyle="butt",
             zorder=1,
@@ -112,7 +112,7 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
     if math.isnan(measured):
         remarks.append("no number" if not remarks else "")
     else:
-        colour = _GREEN if supported else GREY
+        colour = GREEN if supported else STONE
         axes.plot(
             lanes.at(measured),
             y,
@@ -124,7 +124,7 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
             zorder=5,
         )
     # What shares a lane is told apart by its number alone.
-    numbers = [(measured, INK), *((_number(part.get("measured")), _RED) for part in twin)]
+    numbers = [(measured, INK), *((_number(part.get("measured")), RED) for part in twin)]
     placed: list[float] = []
     for value, colour in numbers:
         if value <= 0 or value > OFF_SCALE:
@@ -135,7 +135,7 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
                 (lanes.at(value), y),
                 (offset if value <= 0 else -offset, 0),
                 textcoords="offset points",
-                size=7,
+                size=8,
                 ha="left" if value <= 0 else "right",
                 va="center",
                 color=colour,
@@ -147,9 +147,9 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
         if math.isnan(value):
             remarks.append("twin: no number")
         else:
-            axes.plot(lanes.at(value), y, "x", color=_RED, ms=6, mew=1.7, zorder=4)
+            axes.plot(lanes.at(value), y, "x", color=RED, ms=6, mew=1.7, zorder=4)
     text = ", ".join(filter(None, remarks))
-    axes.annotate(text, (1, y), (5, 0), **_beside(axes), size=7.5, color=GREY, style="italic")
+    axes.annotate(text, (1, y), (5, 0), **_beside(axes), size=8, color=GREY, style="italic")
 
 
 def _legend() -> tuple[list[Any], list[str]]:
@@ -159,10 +159,10 @@ def _legend() -> tuple[list[Any], list[str]]:
 
     marks: dict[str, Any] = {"ls": "none"}
     handles = [
-        Line2D([], [], marker="o", color=_GREEN, ms=5.5, **marks),
-        Line2D([], [], marker="o", mec=GREY, mfc="white", ms=5.5, mew=1.2, **marks),
-        (Patch(color="#DDEFE8", lw=0), Line2D([], [], marker="|", color=INK, ms=9, mew=1.6, **marks)),
-        Line2D([], [], marker="x", color=_RED, ms=6, mew=1.7, **marks),
+        Line2D([], [], marker="o", color=GREEN, ms=5.5, **marks),
+        Line2D([], [], marker="o", mec=STONE, mfc="white", ms=5.5, mew=1.2, **marks),
+        (Patch(color=ALLOWED, lw=0), Line2D([], [], marker="|", color=INK, ms=9, mew=1.6, **marks)),
+        Line2D([], [], marker="x", color=RED, ms=6, mew=1.7, **marks),
     ]
     return handles, [
         "measured, supported",

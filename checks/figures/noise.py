@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from checks.figures.error_curve import facts_of_claim
-from checks.figures.style import GREY, INK, style
+from checks.figures.palette import BLUE, GREEN, GREY, INK, ORANGE, RED, SHADE, STONE
+from checks.figures.style import style
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-_BLUE, _RED, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 _BATCH = "fluctuation/deviation_falls_as_root_batch"
 _STEP = "fluctuation/deviation_grows_as_root_step"
 _STABLE = "fluctuation/covariance_is_linear_noise_while_gates_are_stable"
@@ -57,7 +57,7 @@ def _scaling(axes: "matplotlib.axes.Axes", table: Mapping[str, Any], label: str,
     mean, error, linear = (np.array(table[name]) for name in ("mean squares", "standard errors", "linear noise"))
     axes.plot(places, np.sqrt(linear), color=INK, lw=1, label="linear noise")
     root = np.sqrt(mean)
-    axes.errorbar(places, root, error / root, fmt="o", ms=3.5, color=_BLUE, capsize=2, lw=1, label="SGD, ± 2 s.e.")
+    axes.errorbar(places, root, error / root, fmt="o", ms=3.5, color=BLUE, capsize=2, lw=1, label="SGD, ± 2 s.e.")
     axes.set_xscale("log", base=base)
     axes.set_yscale("log")
     axes.set_xlabel(label)
@@ -66,7 +66,7 @@ def _scaling(axes: "matplotlib.axes.Axes", table: Mapping[str, Any], label: str,
 
 
 def _ratios(axes: "matplotlib.axes.Axes", table: Mapping[str, Mapping[str, Any]]) -> None:
-    colours = (_BLUE, _ORANGE, _GREEN, _RED, INK, GREY)
+    colours = (BLUE, ORANGE, GREEN, RED, INK, STONE)
     for shift, (name, row) in enumerate(table.items()):
         measured, error, predicted = (np.array(row[key]) for key in ("measured", "standard error", "predicted"))
         axes.errorbar(
@@ -80,7 +80,7 @@ def _ratios(axes: "matplotlib.axes.Axes", table: Mapping[str, Mapping[str, Any]]
             color=colours[shift % len(colours)],
             label=name,
         )
-    axes.axhspan(0.9, 1.1, color="#F0F0F0", zorder=0)
+    axes.axhspan(0.9, 1.1, color=SHADE, zorder=0)
     axes.axhline(1, color=INK, lw=0.8)
     axes.set_ylim(0.85, 1.24)
     axes.set_xlabel("SGD step")
@@ -94,8 +94,8 @@ def _distances(axes: "matplotlib.axes.Axes", facts: Mapping[str, Any]) -> None:
     batches = np.array(sorted(rows))
     for name, look in (
         ("linear noise", {"color": INK, "lw": 1}),
-        ("root mean square", {"color": _BLUE, "marker": "o", "ms": 3.5, "lw": 0}),
-        ("median", {"color": _ORANGE, "marker": "s", "ms": 3, "lw": 0}),
+        ("root mean square", {"color": BLUE, "marker": "o", "ms": 3.5, "lw": 0}),
+        ("median", {"color": ORANGE, "marker": "s", "ms": 3, "lw": 0}),
     ):
         axes.plot(batches, [rows[int(batch)][name][-1] for batch in batches], label=name, **look)
     axes.set_xscale("log", base=8)
@@ -121,17 +121,17 @@ def phase_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "matplo
         panels = [figure.add_subplot(grid[j]) for j in range(3)]
         t = np.array(facts["t"])
         lowest = np.array(facts["minimum curvature"])
-        panels[0].plot(t, lowest, color=_BLUE)
+        panels[0].plot(t, lowest, color=BLUE)
         panels[0].axhline(0, color=INK, lw=0.8)
         panels[0].fill_between(
-            t, lowest, 0, where=list(lowest < 0), color=_RED, alpha=0.2, lw=0, label="negative: no rho < 1"
+            t, lowest, 0, where=list(lowest < 0), color=RED, alpha=0.2, lw=0, label="negative: no rho < 1"
         )
         panels[0].set_ylabel("least curvature")
         panels[0].legend(loc="lower right")
-        panels[1].semilogy(t, np.maximum(facts["distance of the nearest gate from its kink"], 1e-12), color=_ORANGE)
+        panels[1].semilogy(t, np.maximum(facts["distance of the nearest gate from its kink"], 1e-12), color=ORANGE)
         panels[1].set_ylabel("nearest kink")
         bound = np.array(facts["bound on the error without allowances"])
-        panels[2].plot(t, bound, color=_RED, label="bound at the regime's batch")
+        panels[2].plot(t, bound, color=RED, label="bound at the regime's batch")
         panels[2].plot(t, facts["error of the path"], color=INK, label="error of the path")
         panels[2].set_ylim(-0.05, 1.1)
         panels[2].set_ylabel("0–1 error")
@@ -141,7 +141,7 @@ def phase_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "matplo
         for axes, letter in zip(panels, "abc", strict=True):
             axes.set_xlim(0, t[-1])
             for name, start in starts.items():
-                axes.axvline(start, color=GREY, lw=0.6, dashes=(2, 2))
+                axes.axvline(start, color=STONE, lw=0.6, dashes=(2, 2))
                 if letter == "a":
                     axes.text(
                         start + 0.008 * t[-1], 1.04, name, transform=axes.get_xaxis_transform(), size=8.5, color=GREY

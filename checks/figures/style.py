@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 STYLE = Path(__file__).with_name("polyseme.mplstyle")
-INK, GREY = "#1A1A1A", "#666666"
 
 
 @contextlib.contextmanager

@@ -323,3 +323,17 @@ def test_the_command_goes_on_after_an_interrupt_and_after_a_kill(processes, sent
         close = {"rtol": 0, "atol": 0 if processes == 1 else 1e-9}
         for name in wanted:
             np.testing.assert_allclose(found[name], wanted[name], err_msg=name, **close)
+
+
+def test_weights_at_every_record_survive_an_interruption(tmp_path, state, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(run_folder.Interrupted):
+        stop_after(patch, 31)
+        train(NOISY, state, tmp_path / "run", keep_weights=True)
+    found = train(NOISY, state, tmp_path / "run", keep_weights=True)
+    assert_identical(found, simulate(NOISY, state, keep_weights=True))
+    assert found["recorded_W_O"].shape == (5, 10, 6, 5)
+    with pytest.raises(PolysemeError, match="holds a run with the weights at every record; type another --out"):
+        train(NOISY, state, tmp_path / "run")
+    train(NOISY, state, tmp_path / "other")
+    with pytest.raises(PolysemeError, match="holds a run without the weights at every record"):
+        train(NOISY, state, tmp_path / "other", keep_weights=True)

@@ -171,6 +171,14 @@ def test_counts_are_part_of_the_estimate_and_the_initial_state_is_checked_alone(
     check_fits(long)
     with pytest.raises(PolysemeError, match=r"type (steps|seeds|L|K1) = \d+ or less"):
         check_fits(long, keep_counts=True)
+    often = Regime().replace(training={"steps": 10**5, "record_every": 1}, ensemble={"seeds": 8})
+    wide = often.replace(concepts={"d_x": 512})
+    check_fits(often)
+    check_fits(wide)
+    with pytest.raises(
+        PolysemeError, match=r"for the weights at every record.*; type (record_every = \d+ or more|d_x)"
+    ):
+        check_fits(wide, keep_weights=True)
     with pytest.raises(PolysemeError, match=r"type d_x = \d+ or less"):
         draw_initial(Regime().replace(concepts={"d_x": 10**6}))
 

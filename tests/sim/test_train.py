@@ -132,6 +132,30 @@ def test_counts_are_the_prompts_that_were_used(random_regime):
     np.testing.assert_array_equal(counts, expected)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("prompt", [{}, NOISY], ids=["pure", "noisy"])
+def test_weights_at_every_record_are_those_of_the_coefficients_and_of_the_end(
+    prompt, seeds, random_regime, monkeypatch
+):
+    monkeypatch.setattr(sim.train, "MEMBERS_PER_CHUNK", 2)
+    regime = random_regime(7, prompt=prompt, ensemble={"seeds": seeds}, training={"steps": 9, "record_every": 4})
+    state = draw_initial(regime)
+    path = simulate(regime, state, keep_final=True, keep_weights=True)
+    lead, records = ((seeds,) if seeds > 1 else ()), 4
+    recorded = {name: path[f"recorded_{name}"] for name in WEIGHTS}
+    for name, array in recorded.items():
+        assert array.shape == (*lead, records, *state[name].shape[-2:]) and array.dtype == np.float64
+        np.testing.assert_array_equal(array[..., 0, :, :], state[name])
+        np.testing.assert_array_equal(array[..., -1, :, :], path[f"final_{name}"])
+    for name, value in observe.project(state["M"], state["Q"], recorded).items():
+        # The same products, batched over the records as well: a few roundings of numbers of order one.
+        np.testing.assert_allclose(path[name], value, rtol=0, atol=1e-14)
+    without = simulate(regime, state, keep_final=True)
+    assert path.keys() - without.keys() == {f"recorded_{name}" for name in WEIGHTS}
+    for name in without:
+        np.testing.assert_array_equal(without[name], path[name])
+
+
 def test_minibatch_mean_tends_to_the_expectation(random_regime, generic_state):
     regime = random_regime(2, training={"steps": 0, "batch": 20_000})
     state = generic_state(regime, 2)

@@ -6,7 +6,7 @@ import pytest
 from sim.initial import draw_initial
 from sim.probe import forward_pass, sample_prompts
 from sim.train import simulate
-from sim.transfer import counted_outcomes, outcomes_at, sampled_outcomes
+from sim.transfer import counted_outcomes, logit_gaps, outcomes_at, sampled_outcomes
 from theory.setting import PolysemeError, Regime
 
 REGIME = Regime().replace(
@@ -97,3 +97,19 @@ def test_noise_and_extras_are_sampled_and_not_listed(state):
     margin = prompts["e"] * f
     error = np.sqrt((margin.var() + drawn["margin"][0].var()) / 4000)
     assert abs(margin.mean() - drawn["margin"][0].mean()) < 5 * error
+
+
+def test_logit_gaps_are_half_differences_of_keys_along_the_query(state):
+    M = state["M"][:, [2, 0, 1, 3, 4]]  # words of no trained concept
+    gaps = logit_gaps(REGIME, weights(state), M, state["Q"])
+    assert gaps.shape == (3, 2, 2)
+    for member, k, j in np.ndindex(gaps.shape):
+        keys = state["W_K"][member] @ M[:, 2 * k : 2 * k + 2]
+        query = state["W_Q"][member] @ M[:, 2 * k + j]
+        right, wrong = keys[:, j] @ query, keys[:, 1 - j] @ query
+        assert gaps[member, k, j] == pytest.approx((right - wrong) / 2, abs=1e-13)
+    # A gap of hundreds leaves one weight near 1 and the other near e^-540, and is read off all the same.
+    large = weights(state) | {"W_Q": 1500 * state["W_Q"]}
+    grown = logit_gaps(REGIME, large, M, state["Q"])
+    assert np.abs(grown).max() > 100
+    np.testing.assert_allclose(grown, 1500 * gaps, rtol=1e-9)

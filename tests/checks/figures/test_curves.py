@@ -80,38 +80,31 @@ def test_without_its_claims_there_is_no_figure():
     assert threshold_figure(others, title="") is None
 
 
-def test_the_deviation_has_four_panels(tmp_path):
+def deviation_records():
     table = {
         "places": [8, 64],
         "mean squares": [0.1, 0.01],
         "standard errors": [1e-3, 1e-4],
         "linear noise": [0.1, 0.01],
     }
-    variances = {
-        "attention": {"step": [10, 20], "measured": [1.0, 1.1], "standard error": [0.01, 0.01], "predicted": [1.0, 1.0]}
-    }
+    row = {"step": [10, 20], "measured": [1.0, 1.1], "standard error": [0.01, 0.01], "predicted": [1.0, 1.0]}
+    variances = dict.fromkeys(("attention", "margin", "W_Q", "W_K", "alpha", "beta"), row)
     distances = {"step": [1, 2]} | {
         f"B = {batch}": {"root mean square": [1.0, 2.0], "median": [1.0, 2.0], "linear noise": [1.0, 1.0]}
         for batch in (8, 64)
     }
-    figure = deviation_figure(
-        [
-            record("fluctuation/deviation_falls_as_root_batch", {"deviation by batch size": table}),
-            record("fluctuation/deviation_grows_as_root_step", {"deviation by step size": table}),
-            record("fluctuation/covariance_is_linear_noise_while_gates_are_stable", {"variances": variances}),
-            record(
-                "fluctuation/averaged_gates_give_the_deviation_where_gates_move",
-                {"distances from the recursion, 256 seeds": distances},
-            ),
-        ],
-        title="SGD",
-    )
-    assert figure is not None and len(figure.axes) == 4
-    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
-    save_figure(figure, tmp_path, "deviation")
+    return [
+        record("fluctuation/deviation_falls_as_root_batch", {"deviation by batch size": table}),
+        record("fluctuation/deviation_grows_as_root_step", {"deviation by step size": table}),
+        record("fluctuation/covariance_is_linear_noise_while_gates_are_stable", {"variances": variances}),
+        record(
+            "fluctuation/averaged_gates_give_the_deviation_where_gates_move",
+            {"distances from the recursion, 256 seeds": distances},
+        ),
+    ]
 
 
-def test_the_phases_are_named(tmp_path):
+def phase_records():
     t = list(range(50))
     facts = {
         "t": t,
@@ -121,7 +114,18 @@ def test_the_phases_are_named(tmp_path):
         "error of the path": [0.5] * 50,
         "first step of each stretch": {"plateau": 0, "escape": 20, "late": 40},
     }
-    figure = phase_figure([record("exponential/risk_is_nowhere_convex_while_it_is_learned", facts)], title="x")
+    return [record("exponential/risk_is_nowhere_convex_while_it_is_learned", facts)]
+
+
+def test_the_deviation_has_four_panels(tmp_path):
+    figure = deviation_figure(deviation_records(), title="SGD")
+    assert figure is not None and len(figure.axes) == 4
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
+    save_figure(figure, tmp_path, "deviation")
+
+
+def test_the_phases_are_named(tmp_path):
+    figure = phase_figure(phase_records(), title="x")
     assert figure is not None and {"plateau", "escape", "late"} <= set(texts(figure))
     save_figure(figure, tmp_path, "phases")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from checks.figures.graph import uses_graph
+from checks.figures.palette import RED
 from checks.figures.style import save_figure
 
 RECORDS = json.loads(Path(__file__).parents[1].joinpath("example_results.json").read_text(encoding="utf-8"))
@@ -38,7 +39,7 @@ def test_a_claim_that_rests_on_what_is_not_supported_is_a_ring():
     user |= {"id": "a/user", "family": "a", "verdict": "supported", "uses": ["a/used"], "fully_supported": False}
     (axes,) = uses_graph([used, user]).axes
     faces = [line.get_markerfacecolor() for line in axes.lines]
-    assert faces == ["#D55E00", "white"]
+    assert faces == [RED, "white"]
     assert [patch.get_linestyle() for patch in axes.patches] == ["--"]
 
 
