@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from checks.figures.error_curve import facts_of_claim
-from checks.figures.style import INK, style
+from checks.figures.palette import BLUE, GREEN, INK, RED
+from checks.figures.style import style
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-_BLUE, _RED, _GREEN = "#0072B2", "#D55E00", "#009E73"
-_LOOKS = ((_BLUE, "o"), (_RED, "s"), (_GREEN, "^"))
+_LOOKS = ((BLUE, "o"), (RED, "s"), (GREEN, "^"))
 _SHARE = "dynamics/share_of_concepts_learned_follows_from_the_width"
 _PENALTY = "dynamics/critical_penalty_is_that_of_an_unstable_plateau"
 _HALF = "dynamics/attention_is_half_way_before_the_mlp"
@@ -56,7 +56,7 @@ def _diagram(figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes", t
     cells = axes.pcolormesh(_edges(widths), _edges(concepts), share, cmap="cividis", vmin=0, vmax=1, rasterized=False)
     bar = figure.colorbar(cells, ax=axes, pad=0.02)
     bar.set_label("share of concepts learned")
-    axes.plot(widths, table["critical K1"], color=_RED, lw=1.8, label=r"$\lambda = \lambda_c$")
+    axes.plot(widths, table["critical K1"], color=RED, lw=1.8, label=r"$\lambda = \lambda_c$")
     # Where the law of the width reaches one half and nine tenths, between the widths that were tried.
     for level, dashes in ((0.5, (1, 1.5)), (0.9, (4, 2))):
         at = np.interp(level, table["law of the width"], np.log(widths))
@@ -64,7 +64,7 @@ def _diagram(figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes", t
         axes.plot(
             [np.exp(at)] * 2,
             [_edges(concepts)[0], np.exp(top)],
-            color=_RED,
+            color=RED,
             lw=1.4,
             dashes=dashes,
             label=f"width law: {level:g}",
@@ -118,8 +118,8 @@ def _half_times(figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes"
     bar.set_ticks([float(np.log2(x)) for x in ticks], labels=[f"{x:g}" for x in ticks])
     bar.set_label(f"ratio, {steep}")
     if few.min() < 1 < few.max():
-        axes.contour(penalty, sigma, few, levels=[1.0], colors=[_RED], linewidths=1.6)
-        axes.plot([], [], color=_RED, lw=1.6, label=f"ratio 1 at {flat}")
+        axes.contour(penalty, sigma, few, levels=[1.0], colors=[RED], linewidths=1.6)
+        axes.plot([], [], color=RED, lw=1.6, label=f"ratio 1 at {flat}")
         axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none", fontsize=8)
     axes.set_yscale("log")
     _ticks(axes, (0.02, 0.05, 0.1, 0.2, 0.5))

@@ -16,6 +16,7 @@ from checks.figures.learning import learning_dynamics
 from checks.figures.margins import measured_against_allowed
 from checks.figures.noise import deviation_figure, phase_figure
 from checks.figures.style import STYLE
+from checks.figures.thresholds import threshold_figure
 from checks.figures.transfer import out_of_distribution
 from checks.report.palette import contrast
 
@@ -57,6 +58,7 @@ def every_figure() -> dict:
         "error curve": error_curve_figure([*curves.curve_records(), of_full], title="T"),
         "deviation": deviation_figure(curves.deviation_records(), title="T"),
         "phases": phase_figure(curves.phase_records(), title="T"),
+        "thresholds": threshold_figure(curves.threshold_records([2.0, 1.2, 0.9]), title="T"),
         "uses": uses_graph(records),
         "margins": measured_against_allowed(records),
     }
