@@ -26,6 +26,7 @@ phase_diagrams  which share of them is learned, over width, number and penalty
 strategies, falsify   random regimes, and the search for a counterexample
 audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
+exhibits    its figures, with their captions
 aside       claims about no regime, tried in a second process
 curves      the trajectories behind the figure of learning dynamics
 figures/    what is drawn

@@ -31,13 +31,15 @@ class Curves:
     level: Literal["B", "N"] | None
 
 
-def simulate_ensemble(regime: Regime, *, progress: Progress | None = None) -> tuple[Arrays, Arrays]:
-    """The initial states of all members and the trajectory of the full model."""
+def simulate_ensemble(
+    regime: Regime, *, keep_weights: bool = False, progress: Progress | None = None
+) -> tuple[Arrays, Arrays]:
+    """The initial states of all members and the trajectory of the full model, with the weights at every record if asked for."""
     from sim.initial import draw_initial
     from sim.train import simulate
 
     initial = draw_initial(regime)
-    return initial, simulate(regime, initial, progress=progress)
+    return initial, simulate(regime, initial, keep_weights=keep_weights, progress=progress)
 
 
 def level_of(regime: Regime, initial: Mapping[str, np.ndarray]) -> Literal["B", "N"] | None:

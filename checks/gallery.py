@@ -76,11 +76,11 @@ def draw_figures(
     curves = Curves(simulation=simulation, theory=theory, level=level)
     drawings = []
     if "learning_dynamics" in only:
-        drawings.append(_learning(regime, curves, name))
+        drawings.append(learning_drawing(regime, curves, name))
     if "out_of_distribution" in only:
         with waiting("test on other laws") as progress:
             found = elsewhere(regime, initial, simulation, theory, scenarios, progress=progress)
-        drawings.append(_transfer(regime, curves, found, name))
+        drawings.append(transfer_drawing(regime, curves, found, name))
     paths = [path for one in drawings for path in save_figure(one.figure, out, one.stem)]
     arrays = {key: array for one in drawings for key, array in one.arrays.items()}
     save_npz(out / "figures.npz", arrays)
@@ -98,7 +98,8 @@ def _facts(regime: Regime, drawings: Sequence[Drawing], name: str, level: str | 
     }
 
 
-def _learning(regime: Regime, curves: Curves, name: str) -> Drawing:
+def learning_drawing(regime: Regime, curves: Curves, name: str) -> Drawing:
+    """Learning dynamics of a trained ensemble, with the theory over it."""
     from checks.figures.learning import learning_dynamics
 
     exact = regime.prompt.is_pure or (regime.prompt.is_noise_free and regime.training.batch == "population")
@@ -135,7 +136,8 @@ def _learning(regime: Regime, curves: Curves, name: str) -> Drawing:
     )
 
 
-def _transfer(regime: Regime, curves: Curves, found: Sequence[Elsewhere], name: str) -> Drawing:
+def transfer_drawing(regime: Regime, curves: Curves, found: Sequence[Elsewhere], name: str) -> Drawing:
+    """The same models on other laws, a row for each."""
     from checks.figures.transfer import Row, out_of_distribution
 
     caption = " ".join(

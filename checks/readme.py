@@ -135,11 +135,8 @@ def main(results: Path, others: Path) -> None:
         for part, content in parts.items():
             text = replaced(text, part, content)
         write_atomic(page, text)
-    for folder, stem in (
-        (results.parent, "learning_dynamics"),
-        (results.parent, "thresholds"),
-        (others.parent, "error_curve"),
-    ):
+    drawn = dict.fromkeys(("learning_dynamics", "out_of_distribution", "thresholds"), results.parent)
+    for stem, folder in (drawn | {"error_curve": others.parent}).items():
         write_atomic(ROOT / "docs" / f"{stem}.svg", (folder / "figures" / f"{stem}.svg").read_bytes())
 
 

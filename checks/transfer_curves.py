@@ -17,6 +17,34 @@ MOST_DEMONSTRATIONS = 1024
 """Every pure prompt is written out for every member at every record: beyond this length that takes hours."""
 
 
+MOST_BYTES = 2**29
+"""What the weights at all records of a run may take beside it."""
+DRAWN_RECORDS = 50
+
+
+def can_keep_weights(regime: Regime) -> bool:
+    """Whether the weights of all members at all records are few enough to be kept beside a run."""
+    concepts, model, training = regime.concepts, regime.model, regime.training
+    each = 2 * concepts.d_x**2 + model.m * concepts.d_y
+    return 8 * regime.ensemble.seeds * training.record_count() * each <= MOST_BYTES
+
+
+def without_weights(simulation: Mapping[str, np.ndarray]) -> Arrays:
+    """A trajectory without the weights that `keep_weights` adds."""
+    return {name: array for name, array in simulation.items() if not name.startswith("recorded_")}
+
+
+def thinned(simulation: Mapping[str, np.ndarray]) -> Arrays:
+    """The steps and weights of a run, at about DRAWN_RECORDS of its records and its last."""
+    count = len(simulation["step"])
+    at = np.unique([*range(0, count, -(-count // DRAWN_RECORDS)), count - 1])
+    kept = {name: array for name, array in simulation.items() if name.startswith("recorded_")}
+    # Records are on the axis before those of the matrix.
+    return {"step": np.asarray(simulation["step"])[at]} | {
+        name: np.take(array, at, axis=array.ndim - 3) for name, array in kept.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere:
     """What models do on the pure prompts of one other law while they are trained on theirs.

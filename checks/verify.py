@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -12,53 +12,21 @@ from checks.budget import SUITE_FALSE_ALARM, even_share, family_size
 from checks.claim import Claim
 from checks.claims import CLAIMS
 from checks.court import settle_records, try_claim
-from checks.curves import NOISY_MEMBERS, Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
-from checks.figures.error_curve import error_curve_figure, error_curve_note
-from checks.figures.graph import uses_graph
-from checks.figures.learning import learning_dynamics
-from checks.figures.margins import measured_against_allowed
-from checks.figures.noise import deviation_figure, phase_figure
-from checks.figures.style import save_figure
-from checks.figures.thresholds import threshold_figure
+from checks.curves import Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
+from checks.exhibits import exhibits
 from checks.files import save_json, save_npz
 from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record, close_over_uses
 from checks.report.page import write_report
-from checks.report.run import Equation, FigureEntry, Run, save_run
-from checks.report.steps import CLAIMS_OF
+from checks.report.run import Equation, Run, save_run
+from checks.scenarios import scenario
+from checks.transfer_curves import DEFAULT, Elsewhere, can_keep_weights, elsewhere, thinned, without_weights
 from theory.derive import Recursion, derive
 from theory.notation import fates, notation
 from theory.setting import Regime
 from theory.show import definitions, equations, latex, text
 
 Progress = Callable[[int, int], None]
-
-_PRODUCTS = (
-    "Products are the largest entries of W_K^T W_Q and of W_O: on b and d (concept-specific), on a, c and across concepts "
-    "(complement), and elsewhere (noise)."
-)
-
-_CURVE = (
-    "Dots: an independent ensemble of the full model; squares: splitting, with two standard errors; crosses: what delayed escape "
-    "foresees from the states at the end of the plateau alone. Right: local rates of survivors with simultaneous intervals."
-)
-
-_DEVIATION = (
-    "Distance of SGD of the reduced recursion from the deterministic one. a, b: from a lifted start whose gates never move; lines: linear "
-    "noise. c: variances over those of linear noise, two standard errors; shaded: what the claim allows. d: from an ordinary start, where "
-    "gates move and neurons sit on kinks: 256 seeds."
-)
-_PHASES = (
-    "Along the deterministic path: a, the least curvature of the regularised risk (the contraction that the bound assumes asks for a "
-    "positive one); b, distance of the nearest gate from its kink; c, the bound on the error without any allowance for kinks, and the "
-    "error of the path."
-)
-
-_THRESHOLDS = (
-    "Shares of concepts of level B that population descent learns, from random starts, each cell or dot of 256 neurons or 8 starts at least. a: "
-    "line, the penalty is critical; dotted and dashed, the law of the width at .5 and .9. b, c: three widths, K1 = 2; dashed, lam_c; dotted, the law of the "
-    "width. d: the MLP's half-time over attention's, medians of 5 starts, m = 16; line: where they are equal with two demonstrations."
-)
 
 PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "numpy", "pydantic", "scipy", "sympy", "torch")
 
@@ -87,11 +55,20 @@ def verify(
     family = family_size(registered)
     laboratory = Laboratory(regime, level=even_share(family), effort=effort)
     with Aside(claims, laboratory, replay=replay, drop=drop) as aside:
-        initial, simulation = simulate_ensemble(regime, progress=progress("train the full model"))
+        shown_elsewhere = any(claim.family == "ood" for claim in claims) and can_keep_weights(regime)
+        initial, simulation = simulate_ensemble(
+            regime, keep_weights=shown_elsewhere, progress=progress("train the full model")
+        )
         level = level_of(regime, initial)
         integrated = noisy_curves if level == "N" else theory_curves
         theory = integrated(regime, initial, progress=progress(f"integrate level {level or 'B'}"))
-        curves = Curves(simulation=simulation, theory=theory, level=level)
+        curves = Curves(simulation=without_weights(simulation), theory=theory, level=level)
+        found: list[Elsewhere] = []
+        if shown_elsewhere:
+            laws = [scenario(each) for each in DEFAULT]
+            found = elsewhere(
+                regime, initial, thinned(simulation), theory, laws, progress=progress("test on other laws")
+            )
         records = _tried(claims, laboratory, aside, replay=replay, announce=announce, drop=drop, waiting=progress)
     first = [record["verdict"] for record in records]
     settle_records(records, family)
@@ -104,7 +81,7 @@ def verify(
     save_json(out / "results.json", records)
     save_npz(out / "simulation.npz", curves.simulation)
     save_npz(out / "theory.npz", curves.theory)
-    figures = list(_figures(curves, records, out, name=name))
+    figures = list(exhibits(regime, curves, found, records, out, name=name))
     run = Run(
         records=records,
         equations=report_equations(_recursion(regime, level)),
@@ -161,81 +138,6 @@ def _tried(
         if claim.id not in found:  # its process ended by itself
             try_here(claim)
     return [found[claim.id] for claim in claims]
-
-
-def _figures(curves: Curves, records: list[Record], out: Path, *, name: str) -> Iterator[FigureEntry]:
-    labels = {"B": "theory: level B", "N": "theory: level N (low noise, few extras)", None: "level B, for pure prompts"}
-    if curves.level == "B":
-        note = "Theory: median of the level-B recursion over the members' own starts. Test: exact expectation over prompts."
-    elif curves.level == "N":
-        note = (
-            f"Theory: median of the level-N recursion over the first {NOISY_MEMBERS} members' starts, its error that of a "
-            "Gaussian output. Test: a fixed evaluation sample."
-        )
-    else:
-        note = (
-            "Level B is the theory of pure prompts, drawn beside these noisy ones as a documented disagreement. "
-            "Test: a fixed evaluation sample."
-        )
-    dynamics = learning_dynamics(
-        curves.theory,
-        curves.simulation,
-        title=f"Learning dynamics, {name}",
-        note=note,
-        theory_label=labels[curves.level],
-    )
-    margins = measured_against_allowed(records)
-    entries = (
-        ("learning_dynamics", "Learning dynamics", dynamics, f"{note} {_PRODUCTS}"),
-        (
-            "margins",
-            "Measured against allowed",
-            margins,
-            "Every claim's measured and allowed value, and its wrong twin's.",
-        ),
-        (
-            "uses",
-            "What rests on what",
-            uses_graph(records),
-            "An arc leads from each claim to those further down that use it; a full dot is supported with all that it rests on.",
-        ),
-    )
-    if curve := error_curve_figure(records, title=f"The error curve, {name}"):
-        note = error_curve_note(records)
-        entries = (
-            ("error_curve", "The error curve", curve, f"{note} {_CURVE}"),
-            *entries,
-        )
-    measured = (
-        (
-            "deviation",
-            "SGD beside the recursion",
-            deviation_figure(records, title=f"SGD beside the recursion, {name}"),
-            _DEVIATION,
-        ),
-        (
-            "phases",
-            "Where the bound's hypotheses hold",
-            phase_figure(records, title=f"The bound's hypotheses, {name}"),
-            _PHASES,
-        ),
-        (
-            "thresholds",
-            "What is learned, and in which order",
-            threshold_figure(records, title="What is learned, and in which order"),
-            _THRESHOLDS,
-        ),
-    )
-    entries += tuple((stem, title, figure, caption) for stem, title, figure, caption in measured if figure is not None)
-    for stem, title, figure, caption in entries:
-        svg, _ = save_figure(figure, out / "figures", stem)
-        yield FigureEntry(
-            title=title,
-            caption=caption,
-            svg=svg.read_text(encoding="utf-8"),
-            stem=stem,
-            claims=CLAIMS_OF.get(stem, ()),
-        )
 
 
 def report_equations(recursion: Recursion) -> list[Equation]:
