@@ -1,12 +1,13 @@
 """The figure of thresholds: which concepts are learned, over width, number and penalty, and which of attention and MLP is first."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from checks.figures.error_curve import facts_of_claim
-from checks.figures.palette import BLUE, GREEN, INK, RED
+from checks.figures.palette import BLUE, GREEN, GREY, INK, RED
 from checks.figures.style import style
 
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ _PENALTY = "dynamics/critical_penalty_is_that_of_an_unstable_plateau"
 _HALF = "dynamics/attention_is_half_way_before_the_mlp"
 
 
-def threshold_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "matplotlib.figure.Figure | None":
+def threshold_figure(
+    records: Sequence[Mapping[str, Any]], *, title: str, note: str = ""
+) -> "matplotlib.figure.Figure | None":
     """Shares of concepts learned beside the predicted boundaries, and ratios of half-times; None where they were not measured.
 
     Panels: share over (m, K1) with the two boundaries; share over lam m K1 for three widths; the same over lam / lam_c; the MLP's
-    half-time over attention's, over sigma_0 and lam / lam_c.
+    half-time over attention's, over sigma_0 and lam / lam_c. The note stands below, in the SVG as the group `note`.
     """
     width, penalty, half = (facts_of_claim(records, name) for name in (_SHARE, _PENALTY, _HALF))
     if width is None or penalty is None or half is None:
@@ -31,8 +34,8 @@ def threshold_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "ma
     with style():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7.0, 6.0))
-        grid = figure.add_gridspec(2, 2, left=0.085, right=0.985, top=0.88, bottom=0.09, hspace=0.48, wspace=0.28)
+        figure = Figure(figsize=(7.0, 6.3))
+        grid = figure.add_gridspec(2, 2, left=0.085, right=0.985, top=0.88, bottom=0.145, hspace=0.48, wspace=0.28)
         panels = [figure.add_subplot(grid[j // 2, j % 2]) for j in range(4)]
         _diagram(figure, panels[0], width["diagram"])
         _sweep(panels[1], penalty["sweep"], collapsed=False)
@@ -47,6 +50,8 @@ def threshold_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> "ma
         for axes, letter, text in zip(panels, "abcd", texts, strict=True):
             axes.set_title(rf"$\bf{{{letter}}}$   {text}")
         figure.text(0.009, 0.99, title, size=11, weight="bold", va="top")
+        words = textwrap.fill(note, 140)
+        figure.text(0.009, 0.01, words, size=8, color=GREY, va="bottom", gid="note")
     return figure
 
 

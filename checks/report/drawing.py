@@ -59,14 +59,15 @@ def inlined(entry: FigureEntry, prefix: str) -> Markup:
 
 
 def _is_note(element: ElementTree.Element, caption: str) -> bool:
-    """Whether this is the note of a figure and says what the caption says.
+    """Whether this is the note of a figure, with which the caption begins.
 
     Its letters are paths; matplotlib keeps the words of each line in a comment beside them.
     """
     if element.get("id") != "note":
         return False
     lines = [comment.text or "" for comment in element.iter() if comment.tag is ElementTree.Comment]
-    return re.sub(r"\s", "", "".join(lines)) == re.sub(r"\s", "", caption)  # a comment writes -- as - -
+    said = re.sub(r"\s", "", "".join(lines))  # a comment writes -- as - -
+    return bool(said) and re.sub(r"\s", "", caption).startswith(said)
 
 
 _WIDTH, _HEIGHT, _EDGE, _ZERO = 240, 26, 9, 26
