@@ -37,6 +37,16 @@ class Law:
         """q_k^+ and q_k^-."""
         return self.Q.T.reshape(self.regime.concepts.K1, 2, -1)
 
+    def is_same(self, other: "Law") -> bool:
+        """Whether prompts of both have the same law, written out."""
+        return (
+            self.regime.prompt == other.regime.prompt
+            and self.regime.concepts.probabilities == other.regime.concepts.probabilities
+            and self.answers == other.answers
+            and np.array_equal(self.M, other.M)
+            and np.array_equal(self.Q, other.Q)
+        )
+
     def with_words(self, words: Float[np.ndarray, "K1 2 d_x"]) -> "Law":
         """The same law with other words; the irrelevant features stay."""
         columns = words.reshape(-1, words.shape[-1]).T
@@ -92,23 +102,27 @@ def _from(even: np.ndarray, odd: np.ndarray) -> np.ndarray:
     return np.stack([even + odd, even - odd], axis=1)
 
 
-def _mixed(law: Law, *, signs_of_words: bool, signs_of_labels: bool) -> Law:
+def _mixed(law: Law, *, signs_of_words: bool = False, signs_of_labels: bool = False, draw: int = 0) -> Law:
     """As many tasks as concepts, each a random conic combination of all of them, on words and labels alike.
 
-    Weights are unit vectors, so that words are as long as those of one concept. The odd parts may take random signs.
+    Weights are unit vectors, so that words are as long as those of one concept. The odd parts of words may take random signs; of
+    labels, the largest may be reversed. Another `draw` gives other weights.
     """
     K1 = law.regime.concepts.K1
-    rng = np.random.default_rng([law.regime.ensemble.seed, K1, 8])
+    rng = np.random.default_rng([law.regime.ensemble.seed, K1, 8, draw])
 
     def unit(size: int) -> np.ndarray:
         weights = np.abs(rng.standard_normal((size, K1)))
         return weights / np.linalg.norm(weights, axis=1, keepdims=True)
 
     (a, b), (c, d) = _even_and_odd(law.words), _even_and_odd(law.labels)
-    of_words, of_labels = ((-1.0) ** np.arange(K1 * K1).reshape(K1, K1) for _ in range(2))
     odd_words, odd_labels = unit(K1), unit(K1)
-    mixed = law.with_words(_from(unit(K1) @ a, (odd_words * of_words if signs_of_words else odd_words) @ b))
-    return mixed.with_labels(_from(unit(K1) @ c, (odd_labels * of_labels if signs_of_labels else odd_labels) @ d))
+    if signs_of_words:
+        odd_words = odd_words * rng.choice([-1.0, 1.0], size=odd_words.shape)
+    if signs_of_labels:
+        odd_labels = np.where(odd_labels == odd_labels.max(axis=1, keepdims=True), -odd_labels, odd_labels)
+    mixed = law.with_words(_from(unit(K1) @ a, odd_words @ b))
+    return mixed.with_labels(_from(unit(K1) @ c, odd_labels @ d))
 
 
 def _outside(features: np.ndarray, keys: str) -> np.ndarray:
@@ -131,6 +145,43 @@ def _unseen_labels(law: Law) -> Law:
     even, odd = _even_and_odd(law.labels)
     away = _outside(law.Q, "d_y")
     return law.with_labels(_from(even, np.linalg.norm(odd, axis=1, keepdims=True) * away))
+
+
+def cone(draw: int) -> Scenario:
+    """Tasks in the cone with other random weights, the differences of words with random signs."""
+    return Scenario(
+        name=f"cone={draw}",
+        statement=f"tasks in the cone, draw {draw}, with random signs of the b_k in words",
+        change=lambda law: _mixed(law, signs_of_words=True, draw=draw),
+    )
+
+
+def reversed_labels(draw: int) -> Scenario:
+    """The same tasks with the largest d_k of each label reversed."""
+    return Scenario(
+        name=f"reversed={draw}",
+        statement=f"tasks in the cone, draw {draw}, with the largest d_k reversed in labels",
+        change=lambda law: _mixed(law, signs_of_words=True, signs_of_labels=True, draw=draw),
+        keeps_the_skill=False,
+    )
+
+
+def word_noise(sigma: float) -> Scenario:
+    """Gaussian noise of another size on words alone."""
+    return Scenario(
+        name=f"word_noise={sigma:g}",
+        statement=f"noise of standard deviation {sigma:g} on words",
+        change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_x": sigma})),
+    )
+
+
+def label_noise(sigma: float) -> Scenario:
+    """Gaussian noise of another size on labels alone."""
+    return Scenario(
+        name=f"label_noise={sigma:g}",
+        statement=f"noise of standard deviation {sigma:g} on labels",
+        change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_y": sigma})),
+    )
 
 
 def noisy(sigma: float) -> Scenario:
@@ -192,17 +243,17 @@ NAMED = (
     Scenario(
         name="cone",
         statement="tasks in the cone of all concepts: random conic combinations of the a_k and b_k, of the c_k and d_k",
-        change=lambda law: _mixed(law, signs_of_words=False, signs_of_labels=False),
+        change=_mixed,
     ),
     Scenario(
         name="signed_words",
         statement="the same with random signs of the b_k in words",
-        change=lambda law: _mixed(law, signs_of_words=True, signs_of_labels=False),
+        change=lambda law: _mixed(law, signs_of_words=True),
     ),
     Scenario(
         name="signed_labels",
-        statement="the same with random signs of the d_k in labels: one label carries + of some concepts and - of others",
-        change=lambda law: _mixed(law, signs_of_words=False, signs_of_labels=True),
+        statement="the same with the largest d_k reversed in labels: one label carries - of one concept and + of the others",
+        change=lambda law: _mixed(law, signs_of_labels=True),
         keeps_the_skill=False,
     ),
     Scenario(
@@ -223,7 +274,11 @@ NAMED = (
 WITH_NUMBER: dict[str, tuple[Callable[..., Scenario], type, str]] = {
     "length": (of_length, int, "length=16"),
     "noise": (noisy, float, "noise=0.3"),
+    "word_noise": (word_noise, float, "word_noise=0.3"),
+    "label_noise": (label_noise, float, "label_noise=0.5"),
     "extra": (busy, float, "extra=0.1"),
+    "cone": (cone, int, "cone=1"),
+    "reversed": (reversed_labels, int, "reversed=1"),
 }
 
 

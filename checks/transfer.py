@@ -37,16 +37,19 @@ def in_closed_form(model: Model, law: Law) -> Foreseen:
     return foresee(model, law.regime, law.M, law.Q)
 
 
-def trained(laboratory: Laboratory) -> tuple[Trained, Trained]:
-    """The model when its attention has half learned, and at the end, as far as round-off lets a path be followed."""
+def trained(laboratory: Laboratory) -> tuple[Trained, ...]:
+    """The model when its attention has learned a quarter, and a half, of its way, and at the end: as far as round-off lets a
+    path be followed.
+    """
 
-    def run() -> tuple[Trained, Trained]:
+    def run() -> tuple[Trained, ...]:
         reference = population_reference(laboratory)
         if reference.tame < 2:
             raise OutsideHypotheses("needs a path that can be followed, and this one runs along a kink from the start")
         attention = reference.trajectory["attention"][: reference.tame]
-        half = int(np.argmax(attention >= (attention[0] + attention[-1]) / 2))
-        return _at(laboratory, reference, half), _at(laboratory, reference, len(attention) - 1)
+        way = (attention - attention[0]) / (attention[-1] - attention[0] or 1.0)
+        records = dict.fromkeys([*(int(np.argmax(way >= share)) for share in (0.25, 0.5)), len(attention) - 1])
+        return tuple(_at(laboratory, reference, record) for record in records)
 
     return laboratory.remembered("trained for transfer", run)
 
@@ -137,11 +140,38 @@ def compared(
             roundings=8.0 * on.sum(),
         )
     )
+    rows.append(
+        Compared(
+            name=f"probability of each prompt: {name}, step {one.step}",
+            difference=float(np.abs(said.probability - seen["probability"]).max()),
+            scale=1.0,
+            roundings=8.0 * on.sum(),
+        )
+    )
+    measured = float((wrong * seen["probability"]).sum())
+    # A prompt whose sign is round-off may fall on either side.
+    open_to_doubt = float((seen["probability"] * ~decided).sum())
+    rows.append(
+        Compared(
+            name=f"mean 0-1 error: {name}, step {one.step}",
+            difference=max(0.0, abs(float(said.error(law.answers)[0]) - measured) - open_to_doubt),
+            scale=1.0,
+            roundings=16.0 * on.sum(),
+        )
+    )
+    rows.append(
+        Compared(
+            name=f"mean attention: {name}, step {one.step}",
+            difference=abs(float(said.mean_attention()[0]) - float((seen["attention"][0] * seen["probability"]).sum())),
+            scale=1.0,
+            roundings=roundings["attention"] + 16.0 * on.sum(),
+        )
+    )
     line = {
         "scenario": name,
         "step": one.step,
         "error foreseen": float(said.error(law.answers)[0]),
-        "error measured": float((wrong * seen["probability"]).sum()),
+        "error measured": measured,
         "attention foreseen": float(said.mean_attention()[0]),
         "attention measured": float((seen["attention"][0] * seen["probability"]).sum()),
     }

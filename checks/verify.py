@@ -39,6 +39,7 @@ def verify(
     registered: Sequence[Claim],
     name: str,
     replay: str,
+    again: str = "",
     announce: Callable[[Record], None],
     progress: Callable[[str], Progress],
     drop: Collection[str] = (),
@@ -47,7 +48,7 @@ def verify(
     """Try `claims` on `regime` and write results.json, trajectories, figures, report.json and report.html into `out`.
 
     `registered` are all claims that share the false-alarm budget, those tried among them; hypotheses with a key in `drop`
-    are not asked for. `announce` is called with each record as it is judged, and once more if the others change it;
+    are not asked for. `replay` is the command of which each claim's is made, `again` that of the whole where it has more options. `announce` is called with each record as it is judged, and once more if the others change it;
     `progress(task)` gives a callback for a long task. `effort` is that of `Laboratory`.
     Returns the records; see `court.exit_status`.
     """
@@ -92,7 +93,7 @@ def verify(
         figures=figures,
         regime_tables=regime.model_dump(),
         provenance=_provenance(regime, laboratory, family, name=name, seconds=time.perf_counter() - start),
-        replay=replay,
+        replay=again or replay,
     )
     save_run(out, run)
     write_report(out / "report.html", run)

@@ -221,16 +221,33 @@ def outvoting_odds(
 
 
 def least_odds(
-    model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
+    model: Model,
+    law: Regime,
+    M: Float[np.ndarray, "d_x features"],
+    Q: Float[np.ndarray, "d_y signed_concepts"],
+    *,
+    whatever_is_shown: bool = False,
 ) -> Float[np.ndarray, " E"]:
     """The odds of the smallest logit gap of any concept and sign with the labels of any other: exp(2 (min e g - max artanh z)).
+
+    With `whatever_is_shown` |z| for z: up to these odds the answer is the sign that attention reads, right or wrong.
 
     Whichever words stand for whichever labels, a match is outvoted no sooner. With W^{ba} a gap has the value e n_a n_b G^{ba}
     besides, which exchanging signs of words turns around; each gap is that of some concept and sign still.
     """
     gap, z = _gaps_and_changes(model, law, M, Q)
+    z = np.abs(z) if whatever_is_shown else z
     with np.errstate(divide="ignore"):
         return np.exp(2 * (gap.min((1, 2)) - np.arctanh(z).max((1, 2))))
+
+
+def best_odds(
+    model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
+) -> Float[np.ndarray, " E"]:
+    """The same of the largest gap with the labels that give way last: not what may be promised."""
+    gap, z = _gaps_and_changes(model, law, M, Q)
+    with np.errstate(divide="ignore"):
+        return np.exp(2 * (gap.max((1, 2)) - np.arctanh(z).min((1, 2))))
 
 
 def _gaps_and_changes(

@@ -22,8 +22,8 @@ from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF
 from checks.rules.exact import ExactZero, RoundOff
 from checks.scenarios import Law, of_length
-from checks.transfer import REASON, Foresee, Trained, compared, in_closed_form, pure_law, trained
-from theory.transfer import Foreseen, Model, margin_at_odds, outvoting_odds, turns_once
+from checks.transfer import REASON, Foresee, Trained, compared, in_closed_form, output_scale, pure_law, trained
+from theory.transfer import Foreseen, Model, outvoting_odds, turns_once
 
 LENGTHS = (1, 2, 3, 4, 8, 16, 64, 256, 1024)
 TRANSFER = (PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS)
@@ -74,7 +74,7 @@ ANY_LENGTH = Claim(
 
 # -- the odds of being outvoted -----------------------------------------------------------------------------------
 
-MOST_ODDS = 2.0**15
+MOST_ODDS = 2.0**12
 """Beyond this a single prompt is longer than anybody writes out."""
 CLOSE = 1e-9
 """A prompt whose output is a smaller share of what it is summed from is not judged: round-off decides its sign."""
@@ -109,32 +109,23 @@ def _outvoted(laboratory: Laboratory, asserted: Odds) -> Evidence:
                 "odds": float(value),
                 "turns once": bool(once[k, j]),
             }
-            numbers = _mismatches(float(value)) if 0 < value <= MOST_ODDS else np.empty(0, dtype=int)
-            # Where the output finds its sign again beyond the odds, only what is below them is stated.
-            numbers = numbers if once[k, j] else numbers[numbers < value]
-            numbers = np.array([x for x in numbers if _is_decided(one.model, law, int(k), int(j), int(x))])
-            if not numbers.size:
-                table.append(facts | {"prompts": 0})
-                continue
-            right = np.array([_is_right(laboratory, one, law, int(k), int(j), int(x)) for x in numbers])
-            wrong += int((right != (numbers < value)).sum())
-            judged += len(numbers)
-            table.append(facts | {"prompts": len(numbers)})
+            numbers = _mismatches(min(float(value), MOST_ODDS))
+            # Where the output finds its sign again beyond the odds, only what is below them is stated, and that it is lost there.
+            numbers = numbers if once[k, j] else numbers[numbers < max(value, 1e-9)]
+            margins = np.array([_margin(laboratory, one, law, int(k), int(j), int(x)) for x in numbers])
+            # Round-off decides the sign where terms cancel, as it does where no gate is open.
+            decided = np.abs(margins) > CLOSE * output_scale(one.model, law)
+            wrong += int(((margins > 0) != (numbers < value))[decided].sum())
+            judged += int(decided.sum())
+            table.append(facts | {"prompts": int(decided.sum())})
     if judged == 0:
-        raise OutsideHypotheses(
-            f"needs a concept and a sign for which one match is outvoted at odds of at most {MOST_ODDS:g}, and there is none"
-        )
+        raise OutsideHypotheses("needs prompts whose answer is more than round-off, and there is none")
     row = Exact(name="prompts on the other side of the odds", residual=sp.Integer(wrong))
     return Evidence(rows=(row,), facts={"prompts": judged, "odds": table})
 
 
-def _is_decided(model: Model, law: Law, k: int, j: int, mismatches: int) -> bool:
-    """Whether the sign of such a prompt's output is more than round-off, as where no gate is open it is not."""
-    return bool(abs(margin_at_odds(model, law.regime, law.M, law.Q, float(mismatches))[0, k, j]) > CLOSE)
-
-
-def _is_right(laboratory: Laboratory, one: Trained, law: Law, k: int, j: int, mismatches: int) -> bool:
-    """Whether the full model answers a prompt of one match among so many others."""
+def _margin(laboratory: Laboratory, one: Trained, law: Law, k: int, j: int, mismatches: int) -> float:
+    """e f of the full model on a prompt of one match among so many others."""
     length, e = mismatches + 1, 1 - 2 * j
     seen = laboratory.outcomes_at(
         law.regime.replace(prompt={"L": length}),
@@ -145,7 +136,7 @@ def _is_right(laboratory: Laboratory, one: Trained, law: Law, k: int, j: int, mi
         e=np.array([e]),
         positive=np.array([1 if e > 0 else mismatches]),
     )
-    return bool(e * seen["f"][0, 0] > 0)
+    return float(e * seen["f"][0, 0])
 
 
 OUTVOTED = Claim(

@@ -125,7 +125,14 @@ ANY_PROMPT = Claim(
 
 # -- noise, in law -------------------------------------------------------------------------------------------------
 
-NOISES = ("noise=0.3", "noise=1", "length=16+noise=0.3", "length=2+skewed+noise=0.5")
+NOISES = (
+    "noise=0.3",
+    "noise=1",
+    "word_noise=0.5",
+    "label_noise=0.7",
+    "length=16+noise=0.3",
+    "length=2+skewed+noise=0.5",
+)
 ABSOLUTE = 0.02
 IN_LAW = Equivalence(
     margin=ABSOLUTE,
@@ -158,7 +165,7 @@ def draws_of(law: Law, *, count: int, seed: int) -> Draws:
 
 def _in_law(laboratory: Laboratory, without: bool) -> Evidence:
     count, rows, table = _noise_plan(laboratory).samples, [], []
-    _, end = trained(laboratory)
+    end = trained(laboratory)[-1]
     for number, name in enumerate(NOISES):
         law = scenario(name).change(pure_law(laboratory))
         full = laboratory.remembered(

@@ -99,6 +99,7 @@ def verify(
         if not chosen:
             raise PolysemeError(f"--only '{only}' matches claims about any regime alone; type it without --this-regime")
         dropped = known_keys(drop, chosen)
+        replay = replay_line(path if regime_file else None, claim_files, effort)
         with _announced() as (announce, progress):
             records = run(
                 regime,
@@ -106,7 +107,8 @@ def verify(
                 folder,
                 registered=registry,
                 name=name,
-                replay=replay_line(path if regime_file else None, claim_files, effort),
+                replay=replay,
+                again=again_line(replay, only=only, this_regime=this_regime, drop=drop, out=out),
                 announce=announce,
                 progress=progress,
                 drop=dropped,
@@ -150,6 +152,15 @@ def known_keys(drop: Sequence[str] | None, claims: Sequence["Claim"]) -> frozens
                 f"--drop '{key}' is no hypothesis of what is tried; type one of {', '.join(known) or 'none, for it has none'}"
             )
     return frozenset(drop or ())
+
+
+def again_line(replay: str, *, only: str, this_regime: bool, drop: Sequence[str] | None, out: Path | None) -> str:
+    """The whole call, with the options that say what is tried and where it is written."""
+    parts = ["--only", only] if only != "*" else []
+    parts += ["--this-regime"] if this_regime else []
+    parts += [part for key in drop or () for part in ("--drop", key)]
+    parts += ["--out", os.path.relpath(out)] if out else []
+    return f"{replay} {shlex.join(parts)}" if parts else replay
 
 
 def replay_line(regime_file: Path | None, claim_files: Sequence[Path] | None, effort: Effort = Effort.small) -> str:

@@ -24,10 +24,16 @@ class Plate:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimView:
-    """A claim: its record, the tried claims that use it, its figures, and the text that a search looks through."""
+    """A claim: its record, the tried claims that use it, its figures, and the text that a search looks through.
+
+    `lacking`: the tried claims that it rests on, directly or not, and that are not supported; `lacks_what_is_outside`: there
+    are some, and all of them are not applicable.
+    """
 
     record: Record
     users: tuple[str, ...]
+    lacking: tuple[str, ...]
+    lacks_what_is_outside: bool
     plates: tuple[Plate, ...]
     text: str
 
@@ -118,10 +124,26 @@ def _links(ends: Sequence[tuple[str, str]], place: Mapping[str, int], verdicts: 
 
 
 def _view(record: Record, records: Sequence[Record], plates: Sequence[Plate]) -> ClaimView:
+    below = _all_below(record, {x["id"]: x for x in records})
+    lacking = [x for x in records if x["id"] in below and x["verdict"] != "supported"]
     hypotheses = [f"{x['name']} {x['got']}" for x in record["hypotheses"]]
     return ClaimView(
         record=record,
         users=tuple(x["id"] for x in records if record["id"] in x["uses"]),
+        lacking=tuple(x["id"] for x in lacking),
+        lacks_what_is_outside=bool(lacking) and all(x["verdict"] == "not_applicable" for x in lacking),
         plates=tuple(x for x in plates if record["id"] in x.claims),
         text=" ".join([record["id"], record["statement"], record["formula"], *hypotheses]),
     )
+
+
+def _all_below(record: Record, by_id: Mapping[str, Record]) -> set[str]:
+    """Every claim that this one uses, or that one of them uses, as far as they were tried."""
+    found: set[str] = set()
+    waiting = list(record["uses"])
+    while waiting:
+        name = waiting.pop()
+        if name in by_id and name not in found:
+            found.add(name)
+            waiting += by_id[name]["uses"]
+    return found

@@ -73,13 +73,13 @@ STEPS: tuple[Step, ...] = (
 
 
 CLAIMS_OF: dict[str, tuple[str, ...]] = {
-    "learning_dynamics": ("dynamics/*",),
+    "learning_dynamics": ("dynamics/concept_specific_*",),
     "thresholds": (
         "dynamics/share_of_concepts_*",
         "dynamics/critical_penalty_*",
         "dynamics/attention_is_half_way_*",
     ),
-    "out_of_distribution": ("ood/*",),
+    "out_of_distribution": ("ood/noisy_sgd_*", "ood/any_length_*", "ood/every_scenario_*"),
     "deviation": ("fluctuation/deviation_*", "fluctuation/covariance_*", "fluctuation/averaged_gates_*"),
     "error_curve": (
         "exponential/error_falls_*",

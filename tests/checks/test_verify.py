@@ -138,6 +138,7 @@ def _records_have_the_fields_of_the_contract(records: list[dict]) -> None:
         "dynamics/end_of_training_is_smooth",
         "fluctuation/noisy_sgd_follows_level_n",
         "ood/noisy_sgd_does_elsewhere_what_level_n_says",
+        "ood/tasks_in_the_cone_of_several_concepts_are_answered",
         *(claim.id for claim in CLAIMS if LONG in claim.hypotheses),
     }
     for record in records:
