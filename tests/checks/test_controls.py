@@ -114,7 +114,7 @@ def verify_wrongly(name: str, out: Path) -> tuple[int, list[str]]:
     """`polyseme verify` with one wrong recursion: its exit status, and the claims that results.json calls refuted."""
     with pytest.MonkeyPatch.context() as patch:
         if name != RIGHT:
-            patch.setattr(checks.verify, "_figures", lambda *_args, **_options: iter(()))  # half of the time
+            patch.setattr(checks.verify, "exhibits", lambda *_args, **_options: iter(()))  # half of the time
             patch.setattr(checks.verify, "simulate_ensemble", lambda *_args, **_options: simulated())
             execute_instead(WRONG[name](), patch)
         result = CliRunner().invoke(

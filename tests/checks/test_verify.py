@@ -120,7 +120,7 @@ def test_the_minimal_regime_passes_and_leaves_nothing_but_its_report(minimal, tm
     assert not place.log.exists(), "it asked for the network"
     assert place.left() == []
     names = {str(path.relative_to(place.out)) for path in place.out.rglob("*") if path.is_file()}
-    drawn = ("learning_dynamics", "margins", "thresholds", "uses")
+    drawn = ("learning_dynamics", "margins", "out_of_distribution", "thresholds", "uses")
     figures = {f"figures/{name}.{kind}" for name in drawn for kind in ("svg", "pdf")}
     assert names == figures | {"results.json", "report.json", "report.html", "simulation.npz", "theory.npz"}
     assert page(load_run(place.out)) == (place.out / "report.html").read_text(encoding="utf-8")
