@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from checks.claim import Claim, WrongTwin
-from checks.claims.signs import LEVEL_B, ONE_CONCEPT, RARE, exceptions, rare_plan
+from checks.claims.concepts import SINGLE_CONCEPTS
+from checks.claims.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
 from checks.evidence import Bounded, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF, STATISTICS
@@ -68,7 +69,7 @@ CRITERION = Claim(
         statement="it rises if and only if it is fed at all",
         asserts=lambda: lambda feed, lam: feed + 0 * lam,
     ),
-    uses=(LEVEL_B,),
+    uses=(SINGLE_CONCEPTS.id,),
     rests_on=(ROUND_OFF, ONE_CONCEPT),
 )
 
@@ -130,6 +131,7 @@ MONOTONE = Claim(
     plan=rare_plan(1),
     wrong_twin=WrongTwin(name="from the start", statement="the same from step 0 on", asserts=lambda: _from_the_start),
     uses=(
+        SINGLE_CONCEPTS.id,
         "dynamics/correct_attention_rises_if_and_only_if_its_feed_exceeds_the_penalty",
         "dynamics/right_signs_persist",
     ),

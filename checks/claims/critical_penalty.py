@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from checks.claim import Claim, WrongTwin
-from checks.claims.signs import LEVEL_B, ONE_CONCEPT, RARE, exceptions, rare_plan
+from checks.claims.concepts import SINGLE_CONCEPTS
+from checks.claims.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
 from checks.evidence import Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS
@@ -78,7 +79,7 @@ PENALTY = Claim(
         statement="the threshold is at a fixed lam m K1, that of m = 16",
         asserts=lambda: _width,
     ),
-    uses=(LEVEL_B, "dynamics/concept_is_learned_if_and_only_if_each_label_has_an_open_neuron"),
+    uses=(SINGLE_CONCEPTS.id, "dynamics/concept_is_learned_if_and_only_if_each_label_has_an_open_neuron"),
     rests_on=(STATISTICS, ONE_CONCEPT),
 )
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Int
 
 from checks.claim import Claim, WrongTwin
-from checks.claims.signs import LEVEL_B, ONE_CONCEPT, RARE, exceptions, rare_plan
+from checks.claims.concepts import SINGLE_CONCEPTS
+from checks.claims.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
 from checks.ensembles import Stream, generator
 from checks.evidence import Evidence
 from checks.laboratory import Laboratory
@@ -116,7 +117,7 @@ HALF_TIMES = Claim(
         statement="the same with two demonstrations and 0.6 to 0.9 of the critical penalty",
         asserts=lambda: _two_near_the_threshold,
     ),
-    uses=(LEVEL_B, "dynamics/right_signs_persist"),
+    uses=(SINGLE_CONCEPTS.id, "dynamics/right_signs_persist"),
     rests_on=(STATISTICS, ONE_CONCEPT),
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from checks.claim import Claim, Plan, WrongTwin
+from checks.claims.concepts import SINGLE_CONCEPTS
 from checks.evidence import Counted, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS, Basis, Ground
@@ -18,9 +19,9 @@ RARE = UpperBound(
 )
 ONE_CONCEPT = Basis(
     ground=Ground.ASSUMPTION,
-    text="one concept at a time stands for all: pure prompts of one never meet another's coefficients (level B)",
+    text="one concept at a time stands for all: pure prompts of one never meet another's coefficients (level B); run side by side in a "
+    "few regimes, taken for granted in all others",
 )
-LEVEL_B = "closure/population_descent_equals_level_b_in_random_regimes"
 TRIALS = MEMBERS * len(ORDINARY.groups)
 
 
@@ -68,7 +69,7 @@ SIGNS = Claim(
     wrong_twin=WrongTwin(
         name="any prompts", statement="the same for iid prompts, some without any match", asserts=lambda: "iid"
     ),
-    uses=(LEVEL_B,),
+    uses=(SINGLE_CONCEPTS.id,),
     rests_on=(STATISTICS, ONE_CONCEPT),
 )
 
@@ -131,7 +132,7 @@ COMPLEMENT = Claim(
         statement="alpha, too, stays below an eighth of beta",
         asserts=lambda: _stays_small,
     ),
-    uses=("dynamics/right_signs_persist",),
+    uses=(SINGLE_CONCEPTS.id, "dynamics/right_signs_persist"),
     rests_on=(STATISTICS, ONE_CONCEPT),
 )
 

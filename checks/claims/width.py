@@ -8,7 +8,8 @@ import sympy as sp
 from jaxtyping import Bool
 
 from checks.claim import Claim, WrongTwin
-from checks.claims.signs import LEVEL_B, MOST_EXCEPTIONS, ONE_CONCEPT, RARE, rare_plan
+from checks.claims.concepts import SINGLE_CONCEPTS
+from checks.claims.signs import MOST_EXCEPTIONS, ONE_CONCEPT, RARE, rare_plan
 from checks.evidence import Counted, Estimated, Evidence, Exact
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS, Basis, Ground
@@ -143,7 +144,7 @@ WHICH = Claim(
         statement="learned if and only if a neuron of each sign is open on some label",
         asserts=lambda: _either_label,
     ),
-    uses=(LEVEL_B, "dynamics/unanimous_prompts_alone_drive_neurons_on_the_plateau"),
+    uses=(SINGLE_CONCEPTS.id, "dynamics/unanimous_prompts_alone_drive_neurons_on_the_plateau"),
     rests_on=(STATISTICS, ONE_CONCEPT),
 )
 
@@ -193,7 +194,7 @@ SHARE = Claim(
         statement="one neuron open on both, of whatever sign: 1 - 2^-m",
         asserts=lambda: lambda m: 1 - 2.0**-m,
     ),
-    uses=("dynamics/concept_is_learned_if_and_only_if_each_label_has_an_open_neuron",),
+    uses=(SINGLE_CONCEPTS.id, "dynamics/concept_is_learned_if_and_only_if_each_label_has_an_open_neuron"),
     rests_on=(STATISTICS, ONE_CONCEPT),
 )
 

@@ -220,7 +220,7 @@ MODULES = {
     "test_transfer": ("carrying", "lengths", "noisy_transfer", "transfer"),
     "test_verify": ("extras", "noise_order", "noise_scaling", "sizes"),
     # At full size by test_verify.py, at small sizes by this one.
-    "test_concepts": ("attention_growth", "critical_penalty", "half_times", "signs", "width"),
+    "test_concepts": ("attention_growth", "concepts", "critical_penalty", "half_times", "signs", "width"),
 }
 # Claims about any regime that take more than four seconds: once in the suite is enough.
 COSTLY = {

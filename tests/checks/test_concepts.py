@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from checks import phase_diagrams
-from checks.claims import attention_growth, critical_penalty, half_times, signs, width
+from checks.claims import attention_growth, concepts, critical_penalty, half_times, signs, width
 from checks.court import try_claim
 from checks.laboratory import Laboratory
 from checks.random_concepts import ORDINARY, Law, draw, watch
@@ -60,7 +60,9 @@ def test_half_times_of_known_curves(watched):
     assert [int(x[0]) for x in half_times.half_times(known)] == [3, 8]
 
 
-@pytest.mark.parametrize("claim", [width.DRIVEN, attention_growth.CRITERION], ids=lambda claim: claim.id)
+@pytest.mark.parametrize(
+    "claim", [width.DRIVEN, attention_growth.CRITERION, concepts.SINGLE_CONCEPTS], ids=lambda claim: claim.id
+)
 def test_exact_claims_are_supported_and_their_twins_refuted(claim):
     record = try_claim(claim, Laboratory(Regime()), replay="")
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
@@ -82,6 +84,20 @@ def test_exact_claims_are_supported_and_their_twins_refuted(claim):
 def test_plans_have_power(claim):
     plan = claim.plan(Laboratory(Regime()))
     assert plan.power >= 0.98 and plan.samples >= 800
+
+
+@pytest.mark.parametrize("wrong", ["kappa_y", "weight", "lam", "eta"])
+def test_single_concepts_with_any_number_wrong_are_not_those_of_the_full_model(wrong):
+    def given(numbers):
+        of = getattr(numbers, wrong)
+        return dataclasses.replace(numbers, **{wrong: -of if wrong == "kappa_y" else of * (1 + 1e-6)})
+
+    claim = concepts.SINGLE_CONCEPTS
+    evidence = claim.measure(Laboratory(Regime()), given)
+    assert claim.rule.judge(evidence, level=1e-6).verdict == "refuted"
+    # A wrong penalty of that size is seen in every array but the 0-1 error, which is made of steps.
+    off = {row.name.split(",")[0] for row in evidence.rows if row.difference > row.scale * row.roundings * 1.2e-16}
+    assert {"W_Q_blocks", "W_K_blocks", "alpha", "beta", "loss", "attention", "product", "fed"} <= off
 
 
 def test_the_threshold_separates_at_a_few_draws(monkeypatch):
