@@ -117,6 +117,8 @@ class Watched:
     """The first step at which the feed of W_Q^{bb} exceeds the penalty; the last one if there is none."""
     loses_a_sign: Bool[np.ndarray, " member"]
     """Whether r_i beta_i of some neuron was positive, and was not one step later."""
+    signs_watched: dict[str, int]
+    """How many neurons with a right sign were watched for that from one step to the next, of each kind, summed over steps."""
     loses_the_product: Bool[np.ndarray, " member"]
     """Whether G^{bb} was not positive at some step."""
     complement: dict[str, Row]
@@ -128,8 +130,9 @@ def watch(drawn: Drawn, *, steps: int) -> Watched:
     of = drawn.concepts
     given, sign = of.given, np.sign(of.r)[:, None]
     attention, signal, onset = [], [], np.full(of.members, steps)
-    right = sign * of.beta > 0
+    right, lived = sign * of.beta > 0, of.on_own_label() > 0
     lost, lost_product = np.zeros(of.members, dtype=bool), np.zeros(of.members, dtype=bool)
+    kinds = {"living, r > 0": 0, "living, r < 0": 0, "dead, r > 0": 0, "dead, r < 0": 0}
     largest = {entry: np.zeros(of.members) for entry in ("aa", "ab", "ba")}
     for t in range(steps + 1):
         attention.append(of.attention())
@@ -138,8 +141,14 @@ def watch(drawn: Drawn, *, steps: int) -> Watched:
             onset[(onset == steps) & (of.feed() > given.lam)] = t
         now = sign * of.beta > 0
         lost |= (right & ~now).any(axis=0)
+        if t:
+            for kind in kinds:
+                kinds[kind] += int(
+                    (right & (lived == kind.startswith("living")) & ((sign > 0) == kind.endswith("> 0"))).sum()
+                )
         lost_product |= of.product("b", "b") <= 0
-        right = now
+        # With a right sign the own label is where h is largest: a gate shut there is shut on every mixture.
+        right, lived = now, of.on_own_label() > 0
         for entry, most in largest.items():
             np.maximum(most, np.abs(of.product(*entry)), out=most)
         if t < steps:
@@ -153,6 +162,7 @@ def watch(drawn: Drawn, *, steps: int) -> Watched:
         signal=np.array(signal),
         onset=onset,
         loses_a_sign=lost,
+        signs_watched=kinds,
         loses_the_product=lost_product,
         complement=largest,
     )

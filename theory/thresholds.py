@@ -22,15 +22,22 @@ below which the plateau is unstable and the concept is learned from any small st
 For even concepts lam_c K1 sqrt(m) is a constant: not lam m K1, and it falls as 2^(-L/2).
 """
 
+from fractions import Fraction
+
 import numpy as np
 from jaxtyping import Bool, Float
 
 from theory.concepts import Neurons, Row
 
 
-def spread(L: int) -> float:
+def unanimous(L: int) -> Fraction:
+    """u, the probability of each of the two unanimous prompts under law = match, its query sign included."""
+    return Fraction(1, 2 * (2**L - 1))
+
+
+def spread(L: int) -> Fraction:
     """q = E[1 - ebar^2] under even attention and law = match: that of iid signs, 1 - 1/L, over P(match)."""
-    return (1 - 1 / L) / (1 - 2.0**-L)
+    return (1 - Fraction(1, L)) / (1 - Fraction(1, 2**L))
 
 
 def lives_on(alpha: Neurons, beta: Neurons, r: Float[np.ndarray, " m"], kappa_y: Row) -> Bool[np.ndarray, "m member"]:
@@ -52,4 +59,4 @@ def share_learnable(m: int) -> float:
 def critical_penalty(*, L: int, m: int, live: Row, weight: Row, kappa_x: Row, kappa_y: Row) -> Row:
     """lam_c of concepts with weight pi_k in which a share `live` of m neurons lives; zero where none does."""
     n_b, n_c_n_d = np.sqrt((1 - kappa_x) / 2), np.sqrt(1 - kappa_y**2) / 2
-    return weight * n_b * n_c_n_d * np.sqrt(spread(L) * live / (4 * m * (2.0**L - 1)))
+    return weight * n_b * n_c_n_d * np.sqrt(float(spread(L) * unanimous(L)) * live / (2 * m))

@@ -120,8 +120,7 @@ def _monotone(laboratory: Laboratory, phase: Phase) -> Evidence:
 MONOTONE = Claim(
     id="dynamics/correct_attention_grows_monotonically_from_its_onset_to_four_fifths",
     statement="From its onset, the first step at which its feed exceeds the penalty, until it has gone four fifths of the way to its end, the "
-    "correct attention weight never falls, in at least 98 of 100 concepts of the declared law. Before the onset it falls; late it passes "
-    "its limit, and chatters where neurons sit on kinks.",
+    "correct attention weight never falls, in at least 98 of 100 concepts of the declared law.",
     formula=r"p^*_k(t + 1) \ge p^*_k(t) \quad\text{for}\quad t_{\text{onset}} \le t < t_{4/5}",
     section="7",
     scope="any regime",

@@ -65,9 +65,9 @@ def _width(m: int) -> float:
 PENALTY = Claim(
     id="dynamics/critical_penalty_is_that_of_an_unstable_plateau",
     statement="With three to five demonstrations, a concept with a living neuron of each sign is learned from a small start at 0.8 of lam_c = pi_k n_b n_c n_d sqrt(q live / (4 m (2^L - 1))) and not at "
-    "1.25 of it, up to exceptions rarer than one in fifty: the penalty at which even attention ceases to be unstable under what the resting "
-    "MLP feeds it. For even concepts the threshold is at a fixed lam K1 sqrt(m), not at a fixed lam m K1.",
-    formula=r"\lambda_c = \pi_k\, n_b n_c n_d \sqrt{\frac{q\, \ell}{4 m (2^L - 1)}}, \qquad q = \frac{1 - 1/L}{1 - 2^{-L}}",
+    "1.25 of it, up to exceptions rarer than one in fifty: to within these factors, the penalty at which even attention ceases to be unstable under what the "
+    "resting MLP feeds it. For even concepts the threshold is at a fixed lam K1 sqrt(m), not at a fixed lam m K1.",
+    formula=r"\text{learned at } \tfrac45 \lambda_c,\ \text{not at } \tfrac54 \lambda_c, \qquad \lambda_c = \pi_k\, n_b n_c n_d \sqrt{\frac{q\, \ell}{4 m (2^L - 1)}}, \qquad q = \frac{1 - 1/L}{1 - 2^{-L}}",
     section="6",
     scope="any regime",
     asserts=lambda: _root,

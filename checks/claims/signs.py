@@ -11,6 +11,7 @@ from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS, Basis, Ground
 from checks.random_concepts import MEMBERS, ORDINARY, STEPS, ordinary
 from checks.rules.bound import UpperBound
+from theory.setting import PolysemeError
 
 MOST_EXCEPTIONS = 0.02
 RARE = UpperBound(
@@ -47,10 +48,20 @@ def _signs(laboratory: Laboratory, prompts: str) -> Evidence:
         exceptions("concepts with a neuron that loses its right sign", *(x.loses_a_sign for x in groups)),
         exceptions("concepts whose product G^bb is not positive at some step", *(x.loses_the_product for x in groups)),
     )
+    seen = {kind: sum(x.signs_watched[kind] for x in groups) for kind in groups[0].signs_watched}
+    if absent := [kind for kind, count in seen.items() if not count]:
+        raise PolysemeError(
+            f"no neuron that is {absent[0]} was watched with its right sign; the statement is about every neuron"
+        )
     by_group = {f"L = {x.L}, m = {x.m}": float(x.loses_a_sign.mean()) for x in groups}
     return Evidence(
         rows=rows,
-        facts={"law": ORDINARY.in_words() | {"prompts": prompts}, "steps": STEPS, "share that loses a sign": by_group},
+        facts={
+            "law": ORDINARY.in_words() | {"prompts": prompts},
+            "steps": STEPS,
+            "share that loses a sign": by_group,
+            "neurons with a right sign, over steps": seen,
+        },
     )
 
 
