@@ -125,6 +125,10 @@ class Watched:
     """The largest |G^{st}| at any step, for st = aa, ab, ba."""
 
 
+KINDS = ("living, r > 0", "living, r < 0", "dead, r > 0", "dead, r < 0")
+"""Of neurons with a right sign; dead ones are open on neither label."""
+
+
 def watch(drawn: Drawn, *, steps: int) -> Watched:
     """Population descent of all members, watched at every step."""
     of = drawn.concepts
@@ -132,7 +136,7 @@ def watch(drawn: Drawn, *, steps: int) -> Watched:
     attention, signal, onset = [], [], np.full(of.members, steps)
     right, lived = sign * of.beta > 0, of.on_own_label() > 0
     lost, lost_product = np.zeros(of.members, dtype=bool), np.zeros(of.members, dtype=bool)
-    kinds = {"living, r > 0": 0, "living, r < 0": 0, "dead, r > 0": 0, "dead, r < 0": 0}
+    kinds = dict.fromkeys(KINDS, 0)
     largest = {entry: np.zeros(of.members) for entry in ("aa", "ab", "ba")}
     for t in range(steps + 1):
         attention.append(of.attention())
@@ -140,12 +144,11 @@ def watch(drawn: Drawn, *, steps: int) -> Watched:
         if (onset == steps).any():
             onset[(onset == steps) & (of.feed() > given.lam)] = t
         now = sign * of.beta > 0
-        lost |= (right & ~now).any(axis=0)
         if t:
-            for kind in kinds:
-                kinds[kind] += int(
-                    (right & (lived == kind.startswith("living")) & ((sign > 0) == kind.endswith("> 0"))).sum()
-                )
+            for kind in KINDS:  # every sign that is judged is counted
+                of_kind = right & (lived == kind.startswith("living")) & ((sign > 0) == kind.endswith("> 0"))
+                kinds[kind] += int(of_kind.sum())
+                lost |= (of_kind & ~now).any(axis=0)
         lost_product |= of.product("b", "b") <= 0
         # With a right sign the own label is where h is largest: a gate shut there is shut on every mixture.
         right, lived = now, of.on_own_label() > 0

@@ -9,7 +9,7 @@ from checks.claims.concepts import SINGLE_CONCEPTS
 from checks.evidence import Counted, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS, Basis, Ground
-from checks.random_concepts import MEMBERS, ORDINARY, STEPS, ordinary
+from checks.random_concepts import KINDS, MEMBERS, ORDINARY, STEPS, ordinary
 from checks.rules.bound import UpperBound
 from theory.setting import PolysemeError
 
@@ -48,7 +48,7 @@ def _signs(laboratory: Laboratory, prompts: str) -> Evidence:
         exceptions("concepts with a neuron that loses its right sign", *(x.loses_a_sign for x in groups)),
         exceptions("concepts whose product G^bb is not positive at some step", *(x.loses_the_product for x in groups)),
     )
-    seen = {kind: sum(x.signs_watched[kind] for x in groups) for kind in groups[0].signs_watched}
+    seen = {kind: sum(x.signs_watched[kind] for x in groups) for kind in KINDS}
     if absent := [kind for kind, count in seen.items() if not count]:
         raise PolysemeError(
             f"no neuron that is {absent[0]} was watched with its right sign; the statement is about every neuron"

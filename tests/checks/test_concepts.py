@@ -9,8 +9,8 @@ from checks import phase_diagrams
 from checks.claims import attention_growth, concepts, critical_penalty, half_times, signs, width
 from checks.court import try_claim
 from checks.laboratory import Laboratory
-from checks.random_concepts import ORDINARY, Law, draw, watch
-from theory.setting import Regime
+from checks.random_concepts import KINDS, ORDINARY, Law, draw, watch
+from theory.setting import PolysemeError, Regime
 
 SMALL = Law(groups=((3, 8),))
 
@@ -40,7 +40,16 @@ def test_mirrored_concepts_are_mirrored():
 def test_what_is_watched(watched):
     assert watched.attention.shape == watched.signal.shape == (601, 24)
     assert not watched.loses_a_sign.any() and not watched.loses_the_product.any()
+    assert all(watched.signs_watched[kind] > 0 for kind in KINDS)
     assert (watched.onset < 600).all() and watched.attention[-1].min() > 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_signs_of_a_kind_that_was_not_watched_are_not_judged(watched, kind, monkeypatch):
+    blind = dataclasses.replace(watched, signs_watched=watched.signs_watched | {kind: 0})
+    monkeypatch.setattr(signs, "ordinary", lambda *_, **__: (blind,))
+    with pytest.raises(PolysemeError, match=kind):
+        signs.SIGNS.measure(Laboratory(Regime()), "match")
 
 
 def test_a_fall_is_seen_inside_its_stretch_alone(watched):
