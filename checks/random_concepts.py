@@ -125,7 +125,7 @@ class Watched:
     """The largest |G^{st}| at any step, for st = aa, ab, ba."""
 
 
-KINDS = ("living, r > 0", "living, r < 0", "dead, r > 0", "dead, r < 0")
+KINDS: tuple[str, ...] = ("living, r > 0", "living, r < 0", "dead, r > 0", "dead, r < 0")
 """Of neurons with a right sign; dead ones are open on neither label."""
 
 
