@@ -59,12 +59,16 @@ class Law:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A change of law. `keeps_the_skill`: whether the model is expected to answer as well as in training, or to break."""
+    """A change of law. `keeps_the_skill`: whether the model is expected to answer as well as in training, or to break.
+
+    `is_pure`: whether pure prompts stay pure.
+    """
 
     name: str
     statement: str
     change: Callable[[Law], Law]
     keeps_the_skill: bool = True
+    is_pure: bool = True
 
 
 def training_law(regime: Regime, initial: Mapping[str, np.ndarray], *, pure: bool = False) -> Law:
@@ -172,6 +176,7 @@ def word_noise(sigma: float) -> Scenario:
         name=f"word_noise={sigma:g}",
         statement=f"noise of standard deviation {sigma:g} on words",
         change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_x": sigma})),
+        is_pure=False,
     )
 
 
@@ -181,6 +186,7 @@ def label_noise(sigma: float) -> Scenario:
         name=f"label_noise={sigma:g}",
         statement=f"noise of standard deviation {sigma:g} on labels",
         change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_y": sigma})),
+        is_pure=False,
     )
 
 
@@ -190,6 +196,7 @@ def noisy(sigma: float) -> Scenario:
         name=f"noise={sigma:g}",
         statement=f"noise of standard deviation {sigma:g} on words and labels",
         change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_x": sigma, "sigma_y": sigma})),
+        is_pure=False,
     )
 
 
@@ -199,6 +206,7 @@ def busy(p_extra: float) -> Scenario:
         name=f"extra={p_extra:g}",
         statement=f"each other concept and irrelevant feature in a word with probability {p_extra:g}",
         change=lambda law: replace(law, regime=law.regime.replace(prompt={"p_extra": p_extra})),
+        is_pure=False,
     )
 
 
@@ -298,6 +306,7 @@ def scenario(name: str) -> Scenario:
         statement="; ".join(part.statement for part in parts),
         change=change,
         keeps_the_skill=all(part.keeps_the_skill for part in parts),
+        is_pure=all(part.is_pure for part in parts),
     )
 
 

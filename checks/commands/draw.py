@@ -111,9 +111,9 @@ def transfer(
 
         if listed:
             for one in (*NAMED, *(scenario(example) for _, _, example in WITH_NUMBER.values())):
-                typer.echo(
-                    f"{one.name}\n    {one.statement}{'' if one.keeps_the_skill else ' (expected to break the skill)'}"
-                )
+                notes = "" if one.keeps_the_skill else " (expected to break the skill)"
+                notes += "" if one.is_pure else " (judged by `verify` alone: transfer and figures take pure prompts)"
+                typer.echo(f"{one.name}\n    {one.statement}{notes}")
             return
         path = regime_file or default_regime()
         regime = load_regime(path)
