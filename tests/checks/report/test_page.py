@@ -384,27 +384,3 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(PolysemeError, match="type another path after --out"):
         written(tmp_path / "file" / "report.html")
-
-
-def test_what_a_claim_lacks_is_named_and_what_does_not_apply_is_told_from_what_does_not_hold(tmp_path: Path):
-    chain = [
-        RECORDS[0]
-        | {
-            "id": f"closure/{name}",
-            "family": "closure",
-            "verdict": verdict,
-            "uses": uses,
-            "fully_supported": verdict == "not_applicable" and None,
-        }
-        for name, verdict, uses in (
-            ("low", "not_applicable", []),
-            ("middle", "supported", ["closure/low"]),
-            ("top", "supported", ["closure/middle"]),
-        )
-    ]
-    page = written(tmp_path / "a.html", records=chain)
-    top = page[page.index('id="about-closure-top"') :]
-    assert "rests on what does not apply here" in top and "it rests, directly or not, on" in top
-    assert 'href="#about-closure-low"' in top[: top.index("</article>")]
-    broken = [chain[0] | {"verdict": "refuted"}, *chain[1:]]
-    assert "rests on what is not supported" in written(tmp_path / "b.html", records=broken)
