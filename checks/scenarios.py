@@ -77,12 +77,47 @@ def training_law(regime: Regime, initial: Mapping[str, np.ndarray], *, pure: boo
     return Law(regime=regime.replace(prompt=prompt), M=np.asarray(initial["M"]), Q=np.asarray(initial["Q"]))
 
 
+def _of_prompt(name: str, statement: str, *, is_pure: bool = False, **keys: float | int) -> Scenario:
+    """Other values of some keys of [prompt]."""
+    return Scenario(
+        name=name,
+        statement=statement,
+        change=lambda law: replace(law, regime=law.regime.replace(prompt=dict(keys))),
+        is_pure=is_pure,
+    )
+
+
 def of_length(L: int) -> Scenario:
     """Prompts of another number of demonstrations."""
-    return Scenario(
-        name=f"length={L}",
-        statement=f"{L} demonstration{'s' if L > 1 else ''} in a prompt",
-        change=lambda law: replace(law, regime=law.regime.replace(prompt={"L": L})),
+    return _of_prompt(f"length={L}", f"{L} demonstration{'s' if L > 1 else ''} in a prompt", is_pure=True, L=L)
+
+
+def noisy(sigma: float) -> Scenario:
+    """Gaussian noise of another size on words and labels."""
+    return _of_prompt(
+        f"noise={sigma:g}",
+        f"noise of standard deviation {sigma:g} on words and labels",
+        sigma_x=sigma,
+        sigma_y=sigma,
+    )
+
+
+def word_noise(sigma: float) -> Scenario:
+    """The same on words alone."""
+    return _of_prompt(f"word_noise={sigma:g}", f"noise of standard deviation {sigma:g} on words", sigma_x=sigma)
+
+
+def label_noise(sigma: float) -> Scenario:
+    """The same on labels alone."""
+    return _of_prompt(f"label_noise={sigma:g}", f"noise of standard deviation {sigma:g} on labels", sigma_y=sigma)
+
+
+def busy(p_extra: float) -> Scenario:
+    """Other concepts and irrelevant features in every word, with another probability."""
+    return _of_prompt(
+        f"extra={p_extra:g}",
+        f"each other concept and irrelevant feature in a word with probability {p_extra:g}",
+        p_extra=p_extra,
     )
 
 
@@ -167,46 +202,6 @@ def reversed_labels(draw: int) -> Scenario:
         statement=f"tasks in the cone, draw {draw}, with the largest d_k reversed in labels",
         change=lambda law: _mixed(law, signs_of_words=True, signs_of_labels=True, draw=draw),
         keeps_the_skill=False,
-    )
-
-
-def word_noise(sigma: float) -> Scenario:
-    """Gaussian noise of another size on words alone."""
-    return Scenario(
-        name=f"word_noise={sigma:g}",
-        statement=f"noise of standard deviation {sigma:g} on words",
-        change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_x": sigma})),
-        is_pure=False,
-    )
-
-
-def label_noise(sigma: float) -> Scenario:
-    """Gaussian noise of another size on labels alone."""
-    return Scenario(
-        name=f"label_noise={sigma:g}",
-        statement=f"noise of standard deviation {sigma:g} on labels",
-        change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_y": sigma})),
-        is_pure=False,
-    )
-
-
-def noisy(sigma: float) -> Scenario:
-    """Gaussian noise on words and labels of another size."""
-    return Scenario(
-        name=f"noise={sigma:g}",
-        statement=f"noise of standard deviation {sigma:g} on words and labels",
-        change=lambda law: replace(law, regime=law.regime.replace(prompt={"sigma_x": sigma, "sigma_y": sigma})),
-        is_pure=False,
-    )
-
-
-def busy(p_extra: float) -> Scenario:
-    """Other concepts and irrelevant features in every word, with another probability."""
-    return Scenario(
-        name=f"extra={p_extra:g}",
-        statement=f"each other concept and irrelevant feature in a word with probability {p_extra:g}",
-        change=lambda law: replace(law, regime=law.regime.replace(prompt={"p_extra": p_extra})),
-        is_pure=False,
     )
 
 

@@ -1,6 +1,6 @@
 """A model trained once and tested on other laws: its coefficients beside its weights (THEORY.md section 7, out of distribution)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -148,13 +148,13 @@ def compared(
             roundings=8.0 * on.sum(),
         )
     )
-    measured = float((wrong * seen["probability"]).sum())
+    found = means(said, seen, law)
     # A prompt whose sign is round-off may fall on either side.
     open_to_doubt = float((seen["probability"] * ~decided).sum())
     rows.append(
         Compared(
             name=f"mean 0-1 error: {name}, step {one.step}",
-            difference=max(0.0, abs(float(said.error(law.answers)[0]) - measured) - open_to_doubt),
+            difference=max(0.0, abs(found["error foreseen"] - found["error measured"]) - open_to_doubt),
             scale=1.0,
             roundings=16.0 * on.sum(),
         )
@@ -162,20 +162,24 @@ def compared(
     rows.append(
         Compared(
             name=f"mean attention: {name}, step {one.step}",
-            difference=abs(float(said.mean_attention()[0]) - float((seen["attention"][0] * seen["probability"]).sum())),
+            difference=abs(found["attention foreseen"] - found["attention measured"]),
             scale=1.0,
             roundings=roundings["attention"] + 16.0 * on.sum(),
         )
     )
-    line = {
-        "scenario": name,
-        "step": one.step,
+    line: dict[str, float | str | int] = {"scenario": name, "step": one.step}
+    return rows, line | found
+
+
+def means(said: Foreseen, seen: Mapping[str, np.ndarray], law: Law) -> dict[str, float]:
+    """0-1 error and mean correct attention of one model on a law, foreseen and measured."""
+    wrong = answered_wrongly(seen["f"][0], law)
+    return {
         "error foreseen": float(said.error(law.answers)[0]),
-        "error measured": measured,
+        "error measured": float((wrong * seen["probability"]).sum()),
         "attention foreseen": float(said.mean_attention()[0]),
         "attention measured": float((seen["attention"][0] * seen["probability"]).sum()),
     }
-    return rows, line
 
 
 def _seen(laboratory: Laboratory, one: Trained, law: Law, name: str) -> Arrays:

@@ -9,7 +9,7 @@ import numpy as np
 from checks.curves import Arrays, level_of
 from checks.laboratory import PURE, Laboratory
 from checks.scenarios import NAMED, Law, Scenario, of_length
-from checks.transfer import answered_wrongly, in_closed_form
+from checks.transfer import in_closed_form, means
 from checks.transfer_curves import pure_laws
 from theory.integrate import integrate
 from theory.noise_run import integrate_noise
@@ -96,13 +96,12 @@ def _trained(laboratory: Laboratory, start: Arrays, waiting: Waiting) -> tuple[M
 
 def _line(laboratory: Laboratory, model: Model, weights: Arrays, scenario: Scenario, law: Law) -> Line:
     said, seen = in_closed_form(model, law), laboratory.counted_outcomes(law.regime, weights, law.M, law.Q)
-    probability = seen["probability"]
-    wrong = answered_wrongly(seen["f"][0], law)
+    found = means(said, seen, law)
     return Line(
         scenario=scenario.name,
-        error=(float(said.error(law.answers)[0]), float((wrong * probability).sum())),
-        attention=(float(said.mean_attention()[0]), float((seen["attention"][0] * probability).sum())),
-        largest_difference=float(np.abs(said.f[0] - seen["f"][0])[probability > 0].max()),
+        error=(found["error foreseen"], found["error measured"]),
+        attention=(found["attention foreseen"], found["attention measured"]),
+        largest_difference=float(np.abs(said.f[0] - seen["f"][0])[seen["probability"] > 0].max()),
     )
 
 

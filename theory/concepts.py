@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from theory.coefficients import Arrays
+from theory.elementwise import half_log_odds
 from theory.ensemble import members_last
 from theory.law import prompt_probabilities
 from theory.lower import GRADIENT
@@ -42,6 +43,12 @@ class Start:
     sigma_0: Row
     alpha: Neurons
     beta: Neurons
+
+
+def on_own_label(alpha: Neurons, beta: Neurons, r: Float[np.ndarray, " m"], kappa_y: Row) -> Neurons:
+    """h_i on the label whose sign is that of r_i: n_c alpha + sgn(r_i) n_d beta."""
+    n_c, n_d = np.sqrt((1 + kappa_y) / 2), np.sqrt((1 - kappa_y) / 2)
+    return n_c * alpha + np.sign(r)[:, None] * n_d * beta
 
 
 class Concepts:
@@ -111,8 +118,7 @@ class Concepts:
         """ebar of each prompt (e, n+), by its closed form (section 3)."""
         n_a, n_b, n = self._norms["n_a"], self._norms["n_b"], np.arange(self.L + 1.0)[None, :, None]
         g = n_b * (n_a * self.product("b", "a") + _SIGNS * n_b * self.product("b", "b"))
-        with np.errstate(divide="ignore"):
-            return np.tanh(g + (np.log(n) - np.log(self.L - n)) / 2)
+        return np.tanh(g + half_log_odds(n, self.L))
 
     def attention(self) -> Row:
         """The mean correct attention weight of the concept's prompts."""
@@ -129,8 +135,8 @@ class Concepts:
         return np.einsum("en,enj->j", self.law, self.output() * _SIGNS <= 0)
 
     def on_own_label(self) -> Neurons:
-        """h_i on the label whose sign is that of r_i: n_c alpha + sgn(r_i) n_d beta."""
-        return self._norms["n_c"] * self.alpha + np.sign(self.r)[:, None] * self._norms["n_d"] * self.beta
+        """h_i on the label whose sign is that of r_i."""
+        return on_own_label(self.alpha, self.beta, self.r, self.given.kappa_y)
 
     def feed(self) -> Row:
         """-n_b^2 Gamma_k, what multiplies W_K^{bb} in the update of W_Q^{bb}, written out from the forward pass (section 3)."""

@@ -27,7 +27,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool, Float
 
-from theory.concepts import Neurons, Row
+from theory.concepts import Neurons, Row, on_own_label
 
 
 def unanimous(L: int) -> Fraction:
@@ -42,8 +42,7 @@ def spread(L: int) -> Fraction:
 
 def lives_on(alpha: Neurons, beta: Neurons, r: Float[np.ndarray, " m"], kappa_y: Row) -> Bool[np.ndarray, "m member"]:
     """Whether each neuron of each member is open on its own label, that whose sign is that of r_i."""
-    n_c, n_d = np.sqrt((1 + kappa_y) / 2), np.sqrt((1 - kappa_y) / 2)
-    return n_c * alpha + np.sign(r)[:, None] * n_d * beta > 0
+    return on_own_label(alpha, beta, r, kappa_y) > 0
 
 
 def learnable(lives: Bool[np.ndarray, "m member"], r: Float[np.ndarray, " m"]) -> Bool[np.ndarray, " member"]:

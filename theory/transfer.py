@@ -261,25 +261,6 @@ def _gaps_and_changes(
     return gap, z
 
 
-def margin_at_odds(
-    model: Model,
-    law: Regime,
-    M: Float[np.ndarray, "d_x features"],
-    Q: Float[np.ndarray, "d_y signed_concepts"],
-    odds: float,
-) -> Float[np.ndarray, "E K1 2"]:
-    """e f of each task and query sign where so many demonstrations of the other sign stand beside one that matches.
-
-    Relative to what it is summed from, sum_i |r_i h_i|: near zero its sign is round-off. Any odds of at least 0.
-    """
-    gap, right, wrong = _along(model, law, M, Q)
-    z = np.tanh(gap - 0.5 * np.log(odds))[..., None] if odds > 0 else np.ones((*gap.shape, 1))
-    h = (1 + z) / 2 * right + (1 - z) / 2 * wrong
-    sign = np.array([1.0, -1.0])
-    size = np.abs(h) @ np.abs(model.r)
-    return sign * (ACTIVATE[model.activation](h) @ model.r) / np.where(size > 0, size, 1.0)
-
-
 def turns_once(
     model: Model, law: Regime, M: Float[np.ndarray, "d_x features"], Q: Float[np.ndarray, "d_y signed_concepts"]
 ) -> Bool[np.ndarray, "E K1 2"]:

@@ -36,7 +36,9 @@ NEAR_THE_THRESHOLD = Law(groups=((2, 8),), penalty=(0.6, 0.9))
 def half_times(of: Watched) -> tuple[Int[np.ndarray, " member"], Int[np.ndarray, " member"]]:
     """The first step at which the correct attention weight has made half of its way, and at which sum_i r_i beta_i is half of its end."""
     gained = of.attention - of.attention[0]
-    return (gained >= gained[-1] / 2).argmax(axis=0), (of.signal >= of.signal[-1] / 2).argmax(axis=0)
+    # A weight that gains nothing is never half-way.
+    attention = np.where(gained[-1] > 0, (gained >= gained[-1] / 2).argmax(axis=0), len(gained))
+    return attention, (of.signal >= of.signal[-1] / 2).argmax(axis=0)
 
 
 def _several(laboratory: Laboratory) -> tuple[Watched, ...]:
@@ -103,8 +105,7 @@ def _first(laboratory: Laboratory, groups_of: Callable[[Laboratory], tuple[Watch
 HALF_TIMES = Claim(
     id="dynamics/attention_is_half_way_before_the_mlp",
     statement="With three demonstrations or more and less than half of the critical penalty, the correct attention weight has made half of its way "
-    "before sum_i r_i beta_i is half of its end, in at least 98 of 100 concepts of the declared law. The MLP has to move first, but "
-    "only by per cents: attention begins to grow when what the MLP feeds it exceeds the penalty.",
+    "before sum_i r_i beta_i is half of its end, in at least 98 of 100 concepts of the declared law.",
     formula=r"t_{1/2}(p^*_k) < t_{1/2}\big(\textstyle\sum_i r_i \beta_{i,k}\big)",
     section="7",
     scope="any regime",

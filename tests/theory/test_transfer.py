@@ -17,7 +17,6 @@ from theory.transfer import (
     foresee,
     foresee_noise,
     foresee_prompts,
-    margin_at_odds,
     outvoting_odds,
     reduced_model,
 )
@@ -59,6 +58,18 @@ def by_definition(model, member, x, y, x_query):
     h = W_O @ sum(weight * label for weight, label in zip(p, y, strict=True))
     act = {"relu": np.maximum(h, 0), "leaky_relu": np.where(h > 0, h, 0.125 * h), "identity": h}[model.activation]
     return float(model.r @ act), p
+
+
+def margin_at_odds(model, regime, M, Q, odds):
+    """e f over what it is summed from, where so many others stand beside each match; any odds above 0."""
+    sign = np.array([1.0, -1.0])
+    gap = foresee(model, law(L=2), M, Q).g * sign
+    labels = (model.labels @ Q).T.reshape(regime.concepts.K1, 2, -1)
+    right = np.einsum("eit,kst->eksi", model.W_O, labels)
+    z = np.tanh(gap - 0.5 * np.log(odds))[..., None]
+    h = (1 + z) / 2 * right + (1 - z) / 2 * right[:, :, ::-1]
+    slope = {"relu": 0.0, "leaky_relu": 0.125, "identity": 1.0}[model.activation]
+    return sign * (np.where(h > 0, h, slope * h) @ model.r) / (np.abs(h) @ np.abs(model.r))
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "identity"])
