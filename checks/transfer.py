@@ -182,6 +182,12 @@ def means(said: Foreseen, seen: Mapping[str, np.ndarray], law: Law) -> dict[str,
     }
 
 
+def wrong_prompts(laboratory: Laboratory, one: Trained, law: Law, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which prompts (k, e, n+) of a law the full model answers wrongly, and the probability of each."""
+    seen = _seen(laboratory, one, law, name)
+    return answered_wrongly(seen["f"][0], law), seen["probability"]
+
+
 def _seen(laboratory: Laboratory, one: Trained, law: Law, name: str) -> Arrays:
     """The full model on the law, run once for a claim and its wrong twin."""
     return laboratory.remembered(
