@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import time
+import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,8 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
 
     A claim outside its hypotheses is not_applicable. Evidence that cannot be gathered makes it missing, a broken
     check or a surviving wrong twin makes it an error; neither stops the other claims. Hypotheses whose key is in `drop`
-    are not asked for. Statistical claims are judged at the level of the laboratory.
+    are not asked for. Statistical claims are judged at the level of the laboratory. A record has a `traceback` only if the
+    check broke.
     """
     start = time.perf_counter()
     hypotheses: list[Record] = []
@@ -48,6 +50,7 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
     judgement: Judgement | None = None
     control: Record | None = None
     plan: Plan | None = None
+    where: Record = {}
     try:
         here, hypotheses = grant(claim, laboratory, drop)
         if failed := [x for x in hypotheses if x["holds"] is False]:
@@ -58,7 +61,7 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
             verdict, sentence = judgement.verdict, judgement.sentence
             if plan and (taken := _samples(evidence)) != {plan.samples}:
                 raise ValueError(f"planned {plan.samples} samples for each row and took {sorted(taken)}")
-            control = _try_twin(claim, here)
+            control, where = _try_twin(claim, here)
             verdict, sentence = _with_control(verdict, sentence, control)
     except OutsideHypotheses as problem:
         verdict, sentence, plan = Verdict.NOT_APPLICABLE, str(problem), None
@@ -68,6 +71,7 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
         raise
     except BaseException as problem:  # one broken check must not cost the verdicts of the others; it is reported
         verdict, sentence = Verdict.ERROR, f"the check broke: {type(problem).__name__}: {problem}"
+        where = {"traceback": traceback.format_exc()}
     dropped = "".join(f" --drop {key}" for key in sorted(drop))
     return {
         "id": claim.id,
@@ -94,6 +98,7 @@ def try_claim(claim: Claim, laboratory: Laboratory, *, replay: str, drop: Collec
         "in_the_end": [],
         "seconds": time.perf_counter() - start,
         "replay": f"{replay} --only {claim.id}{dropped}",
+        **where,
     }
 
 
@@ -168,23 +173,25 @@ def _samples(evidence: Evidence) -> set[int]:
     return sizes - {0}
 
 
-def _try_twin(claim: Claim, laboratory: Laboratory) -> Record:
+def _try_twin(claim: Claim, laboratory: Laboratory) -> tuple[Record, Record]:
+    """What became of the wrong twin, and the traceback if it broke the check."""
     record: Record = {"name": claim.wrong_twin.name, "statement": claim.wrong_twin.statement}
     try:
         _, judgement = judge(claim, laboratory, claim.wrong_twin.asserts())
     except PolysemeError as problem:
-        return record | {"verdict": str(Verdict.MISSING), "measured": None, "bound": None, "sentence": str(problem)}
+        return record | {"verdict": str(Verdict.MISSING), "measured": None, "bound": None, "sentence": str(problem)}, {}
     except KeyboardInterrupt:
         raise
     except BaseException as problem:  # as for the claim itself
         broke = f"{type(problem).__name__}: {problem}"
-        return record | {"verdict": str(Verdict.ERROR), "measured": None, "bound": None, "sentence": broke}
+        record |= {"verdict": str(Verdict.ERROR), "measured": None, "bound": None, "sentence": broke}
+        return record, {"traceback": traceback.format_exc()}
     return record | {
         "verdict": str(judgement.verdict),
         "measured": judgement.measured,
         "bound": judgement.bound,
         "sentence": judgement.sentence,
-    }
+    }, {}
 
 
 def _statistics(judgement: Judgement | None, plan: Plan | None, share: float) -> Record:

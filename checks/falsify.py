@@ -7,6 +7,7 @@ regime in which the claim's own rule says `refuted`; what is inconclusive, missi
 import math
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, reject, settings, target
@@ -16,11 +17,13 @@ from hypothesis.errors import Unsatisfiable
 from checks.claim import Claim, Verdict
 from checks.court import grant, judge
 from checks.laboratory import Laboratory
-from checks.strategies import regimes
-from theory.setting import PolysemeError, Regime
+from checks.strategies import changed, regimes
+from theory.setting import PolysemeError, Regime, RegimeError
 
 # A confirmation draws everything afresh: another seed, far from those of the search.
 FRESH = 10**6
+SIZES = frozenset({"K1", "K2", "d_x", "d_y", "L", "m", "steps"})
+"""Keys that are never taken back to their defaults, which are larger than what a search finds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,7 @@ def search(
     except Exception as problem:  # a hypothesis of a user's own may suggest anything
         raise _no_regime(claim, problem) from None
     phases = (Phase.generate, Phase.target, *((Phase.shrink,) if shrink else ()))
+    share = level / budget if claim.rule.is_statistical else level
 
     @seeded(seed)
     @settings(
@@ -137,7 +141,6 @@ def search(
     def tried(regime: Regime) -> Outcome:
         key = regime.digest()
         if key not in found.outcomes:
-            share = level / budget if claim.rule.is_statistical else level
             outcome = trial(claim, regime, drop=drop, level=share)
             if outcome.verdict == Verdict.REFUTED and claim.rule.is_statistical:
                 fresh = regime.replace(ensemble={"seed": regime.ensemble.seed + FRESH})
@@ -149,14 +152,33 @@ def search(
         return found.outcomes[key][1]
 
     try:
-        examine()
-    except (_Broken, Unsatisfiable):  # shrunk, or no regime of the search satisfies the hypotheses
-        pass
+        with suppress(_Broken, Unsatisfiable):  # shrunk, or no regime of the search satisfies the hypotheses
+            examine()
+        if shrink and found.smallest:
+            regime, outcome = found.smallest[-1]
+            found.smallest.append((without_idle_keys(claim, regime, outcome, drop=drop, level=share), outcome))
     except KeyboardInterrupt:
         found.interrupts.append("Ctrl-C")
     except Exception as problem:  # trials do not raise: it is a hypothesis that cannot be searched
         raise _no_regime(claim, problem) from None
     return found
+
+
+def without_idle_keys(claim: Claim, regime: Regime, outcome: Outcome, *, drop: Collection[str], level: float) -> Regime:
+    """The regime with the default of each key that has no say: with it the outcome is the same, to the last digit.
+
+    Such as a batch where the check descends on the expected loss, `eta` under the schedule `inverse`, or what the check arranges.
+    """
+    default = Regime()
+    for section, keys in changed(regime).items():
+        for key in (key for key in keys if section != "ensemble" and key not in SIZES):
+            try:
+                plainer = regime.replace(**{section: {key: getattr(getattr(default, section), key)}})
+            except RegimeError:
+                continue
+            if trial(claim, plainer, drop=drop, level=level) == outcome:
+                regime = plainer
+    return regime
 
 
 def _no_regime(claim: Claim, problem: Exception) -> PolysemeError:

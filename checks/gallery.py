@@ -13,7 +13,7 @@ import numpy as np
 from checks.curves import Curves, level_of, noisy_curves, theory_curves
 from checks.files import save_json, save_npz
 from checks.scenarios import Scenario
-from checks.transfer_curves import QUANTITIES, Elsewhere, elsewhere, pure_laws
+from checks.transfer_curves import QUANTITIES, Elsewhere, elsewhere, pure_laws, same_as_training
 from theory.setting import Regime
 
 if TYPE_CHECKING:
@@ -36,6 +36,16 @@ class Drawing:
     caption: str
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
+    remark: str = ""
+    """What a reader should know who expects more of it, in a sentence; part of the caption."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """The files that were written, and the remarks on the figures in them."""
+
+    paths: tuple[Path, ...]
+    remarks: tuple[str, ...]
 
 
 def figure_regime(regime: Regime) -> Regime:
@@ -52,12 +62,11 @@ def draw_figures(
     scenarios: Sequence[Scenario],
     processes: int | None = None,
     waiting: Waiting,
-) -> list[Path]:
+) -> Written:
     """Train the regime's ensemble, integrate its theory, and write the figures, figures.npz and figures.json into `out`.
 
     The run is kept in `out`/ensemble.run: the same regime is not trained again, and an interrupted run goes on. `waiting(task)` is a
-    context with a callback for a long task. Returns the paths of what was written; PolysemeError for scenarios or a run
-    that are impossible, before anything is trained.
+    context with a callback for a long task. PolysemeError for scenarios or a run that are impossible, before anything is trained.
     """
     from checks.figures.style import save_figure
     from checks.run_folder import train
@@ -85,7 +94,10 @@ def draw_figures(
     arrays = {key: array for one in drawings for key, array in one.arrays.items()}
     save_npz(out / "figures.npz", arrays)
     save_json(out / "figures.json", _facts(regime, drawings, name, level))
-    return [*paths, out / "figures.npz", out / "figures.json"]
+    return Written(
+        paths=(*paths, out / "figures.npz", out / "figures.json"),
+        remarks=tuple(one.remark for one in drawings if one.remark),
+    )
 
 
 def _facts(regime: Regime, drawings: Sequence[Drawing], name: str, level: str | None) -> dict[str, Any]:
@@ -140,12 +152,14 @@ def transfer_drawing(regime: Regime, curves: Curves, found: Sequence[Elsewhere],
     """The same models on other laws, a row for each."""
     from checks.figures.transfer import Row, out_of_distribution
 
+    remark = same_as_training(found, regime.concepts.K1)
     caption = " ".join(
         (
             _trained(regime, name),
             f"Test: exact expectation over all n = {', '.join(str(one.prompts) for one in found)} pure prompts of the rows' laws.",
             _theory_in_words(curves).replace("the recursion", "closed forms in the coefficients"),
             "Logit gap: half of what the logit of a demonstration that shares the query's sign has over that of one that does not.",
+            *((remark,) if remark else ()),
         )
     )
     figure = out_of_distribution(
@@ -168,6 +182,7 @@ def transfer_drawing(regime: Regime, curves: Curves, found: Sequence[Elsewhere],
             "scenarios": {one.scenario.name: one.scenario.statement for one in found},
             "prompts": {one.scenario.name: one.prompts for one in found},
         },
+        remark=remark,
     )
 
 

@@ -38,13 +38,13 @@ class Law:
         return self.Q.T.reshape(self.regime.concepts.K1, 2, -1)
 
     def is_same(self, other: "Law") -> bool:
-        """Whether prompts of both have the same law, written out."""
+        """Whether prompts of both have the same law, written out; features are of order one, and may differ by round-off."""
         return (
             self.regime.prompt == other.regime.prompt
             and self.regime.concepts.probabilities == other.regime.concepts.probabilities
             and self.answers == other.answers
-            and np.array_equal(self.M, other.M)
-            and np.array_equal(self.Q, other.Q)
+            and np.allclose(self.M, other.M, rtol=0, atol=1e-12)
+            and np.allclose(self.Q, other.Q, rtol=0, atol=1e-12)
         )
 
     def with_words(self, words: Float[np.ndarray, "K1 2 d_x"]) -> "Law":

@@ -22,8 +22,27 @@ def plain_errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+class Bar:
+    """A bar on a terminal's standard error; nothing elsewhere."""
+
+    def __init__(self, progress: Any, description: str) -> None:
+        """`progress` is a `rich.progress.Progress`."""
+        self._progress, self._description = progress, description
+        self._task = progress.add_task(description, total=None)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether anybody sees it."""
+        return not self._progress.disable
+
+    def __call__(self, done: int, total: int, *, note: str = "") -> None:
+        """So many of so many steps are done; the note stands beside the description."""
+        description = f"{self._description} ({note})" if note else self._description
+        self._progress.update(self._task, completed=done, total=total, description=description)
+
+
 @contextmanager
-def progress_bar(description: str) -> Iterator[Any]:
+def progress_bar(description: str) -> Iterator[Bar]:
     """A callback (done, total) that draws a bar with steps/s and time left on a terminal's standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -43,5 +62,4 @@ def progress_bar(description: str) -> Iterator[Any]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield Bar(progress, description)

@@ -51,13 +51,21 @@ class Elsewhere:
 
     `simulation` and `theory` have `step` (T,) and the QUANTITIES, each (seeds, T): the 0-1 error, the mean correct attention
     weight, half the gap of the logits in favour of the query's sign (mean over concepts and query signs), and the mean
-    margin, e f. All are exact expectations over `prompts` prompts.
+    margin, e f. All are exact expectations over `prompts` prompts. `is_training`: in this regime the law is that of training.
     """
 
     scenario: Scenario
     simulation: Arrays
     theory: Arrays
     prompts: int
+    is_training: bool
+
+
+def same_as_training(found: Sequence[Elsewhere], K1: int) -> str:
+    """A sentence about the laws that are none but that of training in this regime, or nothing."""
+    names = ", ".join(one.scenario.name for one in found if one.is_training and one.scenario.name != "training")
+    because = ", which has one concept (K1 = 1)" if K1 == 1 else ""
+    return f"The same law as in training, in this regime{because}: {names}." if names else ""
 
 
 def pure_laws(
@@ -93,7 +101,7 @@ def elsewhere(
     `simulation` is that of `sim.train.simulate` with `keep_weights`, `theory` a trajectory of level B or N from the same
     starts, of one member or of the first few.
     """
-    laws = pure_laws(regime, initial, scenarios)
+    laws, trained = pure_laws(regime, initial, scenarios), training_law(regime, initial, pure=True)
     models = member_models(regime, initial, theory)
     records = len(simulation["step"])
     total, found = len(laws) * (records + len(models)), []
@@ -115,6 +123,7 @@ def elsewhere(
                 theory={"step": np.asarray(theory["step"])}
                 | {name: np.stack([one[name] for one in foreseen]) for name in QUANTITIES},
                 prompts=prompts,
+                is_training=law.is_same(trained),
             )
         )
     return found

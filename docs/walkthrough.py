@@ -412,7 +412,16 @@ def _(minibatch, sgd, start):
 
 
 @app.cell(hide_code=True)
-def _():
+def _(bound, differences, judgement, record, regime, theory, transfer):
+    if not mo.running_in_notebook():  # run as a script, where no page is seen
+        print(
+            f"Over {regime.training.steps} steps the full model and the recursion differ by {max(differences.values()):.1e} of the largest "
+            f"coefficient; round-off may make it {bound:.1e}: {judgement.verdict}.\n"
+            f"The 0-1 error goes from {theory['error'][0]:.2g} to {theory['error'][-1]:.2g}; foreseen and measured under other laws: "
+            + ", ".join(f"{_name} {_said:.2g} and {_seen:.2g}" for _name, (_said, _seen, _) in transfer.items())
+            + f".\nThe claim {record['id']} is {record['verdict']}, its wrong twin {record['control']['verdict']}.\n"
+            "To read it with equations, tables and figures, type: make notebook"
+        )
     mo.md(r"""
     **Try next.** Change `regime` above: fewer neurons (`m`), a larger penalty (`lam`), `law = "iid"`; the cells below it follow. Then
     `polyseme verify` puts all claims to a regime file, `polyseme falsify` searches for one that breaks a claim, and

@@ -13,7 +13,7 @@ from sim.initial import WEIGHTS, check_initial
 from sim.model import Weights
 from sim.plan import MEMBERS_PER_CHUNK, MEMBERS_PER_LAUNCH, check_fits, member_chunks
 from sim.prompts import Dictionaries, Prompts
-from theory.setting import PolysemeError, Regime, Training
+from theory.setting import Diverged, PolysemeError, Regime, Training
 
 __all__ = ["Run", "chunks", "joined", "recorded", "simulate", "step_size"]
 
@@ -48,7 +48,7 @@ def simulate(
     A state without an ensemble axis is copied to all seeds, who then differ in their data alone. Data
     belong to (seed, member), members are numbered from `first_member`. `progress(done, total)` is
     called now and then, in steps over all chunks of members. Raises PolysemeError if the run is
-    impossible or does not fit into memory.
+    impossible or does not fit into memory, and its kind Diverged if it diverges.
     """
     together = MEMBERS_PER_LAUNCH if is_on_gpu(regime) else MEMBERS_PER_CHUNK
     check_fits(regime, keep_counts=keep_counts, keep_weights=keep_weights, together=together)
@@ -175,7 +175,7 @@ class Run:
         of_run = self._stepper.weights
         weights, expected = of_run.numpy(), self._evaluation(of_run)
         if not all(np.isfinite(array).all() for array in (*weights.values(), *expected.values())):
-            raise PolysemeError(_divergence(self.regime.training, self.done))
+            raise Diverged(_divergence(self.regime.training, self.done))
         self._records.append(
             observe.project(self.state["M"], self.state["Q"], weights)
             | expected

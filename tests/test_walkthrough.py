@@ -74,7 +74,8 @@ def found(folder):
         check=False,
     )
     assert child.returncode == 0, child.stderr[-3000:]
-    return json.loads(child.stdout.splitlines()[-1])
+    *said, last = child.stdout.splitlines()
+    return json.loads(last) | {"said": said}
 
 
 def cells() -> list[ast.AST]:
@@ -167,6 +168,18 @@ def test_a_match_is_outvoted_at_the_foreseen_odds(found):
             assert (measured > 0) == (length - 1 >= min(found["odds"][t])), (t, length)
             erred += measured > 0
     assert erred > 3, "or nothing was outvoted"
+
+
+@pytest.mark.slow
+def test_run_as_a_script_it_says_what_was_found_and_how_to_open_it(found):
+    assert len(found["said"]) == 8, "four lines, and four of the changed regime"
+    paths, errors, claim, opened = found["said"][:4]
+    assert paths.endswith(
+        f"{max(found['differences'].values()):.1e} of the largest coefficient; round-off may make it {found['bound']:.1e}: supported."
+    )
+    assert all(f"{name} {said:.2g} and {seen:.2g}" in errors for name, (said, seen, _) in found["transfer"].items())
+    assert claim.endswith(f"{found['record']['id']} is supported, its wrong twin refuted.")
+    assert opened.endswith("make notebook")
 
 
 @pytest.mark.slow

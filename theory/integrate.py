@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from theory.coefficients import Arrays, constants, from_layout, project, to_layout
 from theory.fast import system_for
 from theory.lower import GRADIENT, Lowered, System
-from theory.setting import PolysemeError, Regime
+from theory.setting import Diverged, PolysemeError, Regime
 from theory.tail import window
 
 # Numbers per temporary array: 0.5 MiB of float64. Measured at K1 = 10, m = 500, L = 10,000: 0.30 s a step, against
@@ -23,10 +23,6 @@ from theory.tail import window
 BLOCK = 2**16
 
 Progress = Callable[[int, int], None]
-
-
-class Diverged(PolysemeError):
-    """The recursion left the numbers: its step size is too large, or its theory is wrong."""
 
 
 def step_size(regime: Regime, t: int) -> float:

@@ -24,6 +24,10 @@ class RegimeError(PolysemeError):
     """A regime that cannot exist; the message names the key, the value and what would be accepted."""
 
 
+class Diverged(PolysemeError):
+    """A run left the numbers: its step size is too large, or its theory is wrong."""
+
+
 def _key(default: Any, meaning: str, accepts: str, **bounds: Any) -> Any:
     """One regime key: `accepts` is the sentence that a wrong value is answered with."""
     return Field(default, description=meaning, json_schema_extra={"accepts": accepts}, **bounds)

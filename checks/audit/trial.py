@@ -69,9 +69,10 @@ def try_plants(
     known = {claim.id: claim for claim in claims} or BY_ID
     results = []
     for plant in plants:
-        verdicts = {
-            identifier: _anywhere(plant, known[identifier], bench) for identifier in plant.claims if identifier in known
-        }
+        put_to = [known[identifier] for identifier in plant.claims if identifier in known]
+        verdicts = {claim.id: _verdict(plant, claim, bench) for claim in put_to}
+        if str(Verdict.REFUTED) not in verdicts.values():
+            verdicts |= _elsewhere(plant, put_to, bench)
         caught = Caught(operator=plant.operator, name=plant.name, kind=plant.kind, verdicts=verdicts)
         if not caught.is_caught:
             proof = plant.proof() if plant.proof else ""
@@ -82,15 +83,13 @@ def try_plants(
     return results
 
 
-def _anywhere(plant: Plant, claim: Claim, bench: Bench) -> str:
-    """The verdict in the plant's regime, or `refuted` if another of its regimes refutes it."""
-    verdict = _verdict(plant, claim, bench)
-    for regime in plant.elsewhere if claim.scope == "this regime" else ():
-        if verdict == Verdict.REFUTED:
-            break
-        other = _verdict(replace(plant, regime=regime), claim, bench)
-        verdict = other if other == Verdict.REFUTED else verdict
-    return verdict
+def _elsewhere(plant: Plant, claims: Sequence[Claim], bench: Bench) -> dict[str, str]:
+    """The first claim that refutes the plant in another of its regimes, with that verdict; nothing if none does."""
+    for claim in claims:
+        for regime in plant.elsewhere if claim.scope == "this regime" else ():
+            if _verdict(replace(plant, regime=regime), claim, bench) == Verdict.REFUTED:
+                return {claim.id: str(Verdict.REFUTED)}
+    return {}
 
 
 def _verdict(plant: Plant, claim: Claim, bench: Bench) -> str:

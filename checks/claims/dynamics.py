@@ -50,10 +50,12 @@ def _weight(regime: Regime) -> float:
     return regime.training.lam * regime.model.m * regime.concepts.K1
 
 
+MOST_WEIGHT = 0.02
+
 LIGHT = Hypothesis(
     key="light_penalty",
-    name="a penalty that leaves room for the signal: lam m K1 <= 0.02",
-    holds=lambda regime: _weight(regime) <= 0.02,
+    name=f"a penalty that leaves room for the signal: lam m K1 <= {MOST_WEIGHT:g}",
+    holds=lambda regime: _weight(regime) <= MOST_WEIGHT,
     got=lambda regime: f"lam m K1 = {_weight(regime):.3g}",
     suggests={"training": {"lam": (1e-4, 1e-5, 1e-6)}},
 )
@@ -107,8 +109,8 @@ def _learned(laboratory: Laboratory, widened: Widened) -> Evidence:
 
 
 def _heavier(regime: Regime) -> Regime:
-    """With lam m K1 = 1: fifty times the most that the hypothesis allows."""
-    return regime.replace(training={"lam": 1 / (regime.model.m * regime.concepts.K1)})
+    """With lam = 1/sqrt(m), at least ten times lam_c <= 0.1 / sqrt(m) (L >= 2), whatever the width (THEORY.md section 6)."""
+    return regime.replace(training={"lam": regime.model.m**-0.5})
 
 
 LEARNED = Claim(
@@ -135,7 +137,7 @@ LEARNED = Claim(
     ),
     wrong_twin=WrongTwin(
         name="quantifier widened",
-        statement="also under a penalty with lam m K1 = 1",
+        statement="also under a penalty with lam = 1/sqrt(m)",
         asserts=lambda: _heavier,
     ),
     uses=("closure/population_descent_equals_level_b",),

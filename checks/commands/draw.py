@@ -88,8 +88,10 @@ def figures(
         except Interrupted:
             typer.echo(f"polyseme: interrupted; the run is kept in {folder}: type the same command to go on", err=True)
             raise typer.Exit(130) from None
-        for path in written:
+        for path in written.paths:
             typer.echo(f"Written to {path}")
+        for remark in written.remarks:
+            typer.echo(remark)
 
 
 def transfer(

@@ -11,7 +11,7 @@ from checks.laboratory import Laboratory
 from checks.verify import _tried
 from theory.setting import Regime
 
-QUICK = tuple(claim for claim in CLAIMS if claim.family == "algebra" and claim.scope == "any regime")
+QUICK = tuple(claim for claim in CLAIMS if claim.family == "algebra" and claim.scope == "any regime")[:4]
 LEVEL = even_share(family_size(CLAIMS))
 
 

@@ -1,19 +1,23 @@
 """The registry: its form, and every claim with its wrong twin on regimes of every kind."""
 
 import re
-from functools import cache
+from functools import lru_cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pkgutil import iter_modules
 
+import numpy as np
 import pytest
 
 from checks import claims
 from checks.budget import even_share, family_size
 from checks.claims import CLAIMS, algebra, softmax
+from checks.claims.gradient import drift
+from checks.claims.sampling import gradient_state
 from checks.court import try_claim
 from checks.laboratory import Laboratory
 from checks.report.mathematics import mathml
+from theory.lower import system_of
 from theory.setting import Regime
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -82,13 +86,9 @@ FIXED = {claim.id for claim in algebra.CLAIMS + softmax.CLAIMS} - {
     "closure/mirrored_neurons_stay_in_level_s",
     "closure/uneven_signs_break_level_s",
     "closure/exchanging_signs_leaves_the_risk_alone",
-    "closure/full_model_makes_exactly_the_computed_blocks_live",
-    "closure/diagonal_truncation_is_leading_order_in_extras",
     "closure/window_of_counts_leaves_out_what_it_says",
     "gradient/noise_is_gaussian_with_the_stated_deviation",
     "gradient/other_concepts_follow_the_law",
-    "gradient/level_b_drift_matches_autograd_in_random_regimes",
-    "closure/population_descent_equals_level_b_in_random_regimes",
     "gradient/fast_step_equals_autograd",
 }
 DICTIONARY = "algebra/drawn_dictionary_has_the_stated_overlaps"
@@ -194,9 +194,24 @@ REGIMES: dict[str, tuple[dict[str, dict], set[str]]] = {
 }
 
 
-@cache
+@lru_cache(2)  # cases go regime by regime, and each keeps its runs
 def laboratory(name: str) -> Laboratory:
     return Laboratory(BASE.replace(**REGIMES[name][0]), level=even_share(family_size(CLAIMS)))
+
+
+# To gradients of minibatches at a state these are the regime of one concept over again: they differ in when and how often a step
+# is taken, and in the precision of runs.
+SAME_GRADIENTS = (
+    "no penalty",
+    "an ensemble in float32",
+    "two steps",
+    "one step",
+    "hardly any penalty",
+    "tiny steps",
+    "a step that forgets everything",
+)
+# Where run-time types are checked too: one concept and several, both laws. Elsewhere they would cost more than what is tried.
+TYPED = ("one concept", "three uneven concepts, iid", "noisy words")
 
 
 def cases():
@@ -204,7 +219,8 @@ def cases():
         yield pytest.param("one concept", identifier, id=identifier)
     for name in REGIMES:
         for identifier in VARIABLE:
-            yield pytest.param(name, identifier, id=f"{name}-{identifier}")
+            if identifier not in OF_MINIBATCHES or name not in SAME_GRADIENTS:
+                yield pytest.param(name, identifier, id=f"{name}-{identifier}")
 
 
 # Modules whose claims are tried in regimes of their own, by the test that tries them; test_verify.py does so on the minimal one,
@@ -213,17 +229,23 @@ MODULES = {
     "test_bayes": ("bayes",),
     "test_deviation": ("covariance", "deviation", "kinks"),
     "test_dynamics": ("dynamics",),
+    "test_foreseen": ("foreseen",),
     "test_error_curve": ("error_curve", "escape", "extinction", "full_and_reduced", "rare", "rate_of_error"),
     "test_invariants": ("balance", "identities", "invariants", "penalty"),
     "test_noise": ("noise", "noisy_runs"),
+    "test_sgd_learns": ("sgd_learns",),
     "test_pinelis": ("pinelis",),
     "test_transfer": ("carrying", "lengths", "noisy_transfer", "transfer"),
     "test_verify": ("extras", "noise_order", "noise_scaling", "sizes"),
     # At full size by test_verify.py, at small sizes by this one.
     "test_concepts": ("attention_growth", "concepts", "critical_penalty", "half_times", "signs", "width"),
 }
-# Claims about any regime that take more than four seconds: once in the suite is enough.
+# Claims about any regime that take more than four seconds: once in the suite is enough, by test_verify.py.
 COSTLY = {
+    "closure/diagonal_truncation_is_leading_order_in_extras",
+    "closure/full_model_makes_exactly_the_computed_blocks_live",
+    "closure/population_descent_equals_level_b_in_random_regimes",
+    "gradient/level_b_drift_matches_autograd_in_random_regimes",
     "closure/flow_keeps_its_tolerance_across_gate_events",
     "closure/population_descent_equals_level_z",
     "closure/recursion_converges_to_the_sliding_flow",
@@ -249,13 +271,30 @@ def test_every_claim_of_a_module_is_registered():
 
 
 @pytest.mark.parametrize(("name", "identifier"), [*cases()])
-def test_a_claim_is_supported_with_its_twin_refuted_or_outside_its_hypotheses(name, identifier):
+def test_a_claim_is_supported_with_its_twin_refuted_or_outside_its_hypotheses(name, identifier, request):
+    if name not in TYPED or (name != "one concept" and identifier in {MINIBATCHES, FLOW}):
+        request.getfixturevalue("unchecked_types")
     record = try_claim(BY_ID[identifier], laboratory(name), replay="")
     if identifier in REGIMES[name][1]:
         assert record["verdict"] == "not_applicable", record["sentence"]
     else:
         assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
         assert record["control"]["verdict"] == "refuted"
+
+
+@pytest.mark.parametrize("name", SAME_GRADIENTS)
+def test_gradients_of_minibatches_are_those_of_one_concept(name):
+    one, other = laboratory("one concept"), laboratory(name)
+    states = [gradient_state(each) for each in (one, other)]
+    for drawn in zip(*(each.items() for each in states), strict=True):
+        assert drawn[0][0] == drawn[1][0] and np.array_equal(drawn[0][1], drawn[1][1])
+    drawn = [
+        each.minibatch_gradients(state, batches=3, batch=4, stream=0)
+        for each, state in zip((one, other), states, strict=True)
+    ]
+    drifts = [drift(each, state, system_of(each.one)) for each, state in zip((one, other), states, strict=True)]
+    for first, second in (drawn, drifts):
+        assert first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
 
 
 def test_the_flow_of_the_wrong_twin_stays_on_the_stretch_that_was_found_smooth():

@@ -60,6 +60,7 @@ def test_the_width_hypothesis_is_the_chance_of_a_label_without_open_neurons():
     assert not dynamics.WIDE.holds(Regime().replace(model={"m": 44}))
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_linear_neurons_end_smoothly_and_gated_ones_do_not():
     record = tried(dynamics.END, LINEAR)
     assert record["verdict"] == "supported" and record["control"]["verdict"] == "refuted", record["sentence"]

@@ -79,3 +79,11 @@ def test_an_escape_that_noise_does_not_spread_is_not_foreseen(steps, laboratory,
     monkeypatch.setattr(escape, "window", lambda _laboratory: edges)
     record = try_claim(escape.ESCAPE, laboratory, replay="")
     assert record["verdict"] == "not_applicable" and "beyond the plateau" in record["sentence"]
+
+
+@pytest.mark.parametrize("claim", rate_of_error.CLAIMS, ids=lambda claim: claim.id)
+def test_an_error_that_falls_as_steeply_as_the_twin_says_is_not_judged(claim, laboratory):
+    # Small steps, and little noise: a single concept escapes within ninety steps of step 430, and rates more than double.
+    slow = {"model": {"m": 16}, "training": {"steps": 560, "batch": 8, "lam": 2e-4, "gamma": 16000.0}}
+    record = try_claim(claim, Laboratory(laboratory.regime.replace(**slow), level=LEVEL), replay="")
+    assert record["verdict"] == "not_applicable" and "more slowly than exp(-c t^6)" in record["sentence"]

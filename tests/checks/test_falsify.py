@@ -84,6 +84,7 @@ def test_the_changed_keys_make_the_regime_again(regime):
 # -- what is found -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_level_s_is_false_without_mirrored_neurons():
     found = search(LEVEL_S, budget=30, level=LEVEL, drop={"mirrored"})
     regime, outcome = found.counterexample
@@ -102,12 +103,14 @@ def test_a_penalty_is_too_heavy_for_anything_to_be_learned():
     assert regime.training.lam * regime.model.m * regime.concepts.K1 > 0.02
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_where_training_ends_gates_are_on_their_kinks():
     regime, outcome = search(SMOOTH, budget=12, level=LEVEL, drop={"no_gates"}, shrink=False).counterexample
     assert regime.model.activation in {"relu", "leaky_relu"}
     assert "gates of living neurons on their kinks" in outcome.sentence
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_nothing_is_found_against_level_b():
     found = search(LEVEL_B, budget=60, level=LEVEL)
     assert found.counterexample is None, changed(found.counterexample[0])
@@ -137,6 +140,24 @@ def test_a_chance_refutation_is_not_confirmed():
     found = search(toy(measure, rule=Equivalence(margin=0.1, reason="a test")), budget=10, level=LEVEL)
     assert found.counterexample is None
     assert found.counts == {Verdict.SUPPORTED: len(found.outcomes)}
+
+
+def test_keys_without_a_say_are_left_out_of_the_counterexample():
+    def measure(laboratory, _asserted):
+        concepts, prompt = laboratory.regime.concepts, laboratory.regime.prompt
+        off = concepts.kappa_x * (prompt.law == "iid")
+        return Evidence(rows=(Estimated(name="x", estimate=off, standard_error=0.0, samples=9, scale=1.0),))
+
+    found = search(toy(measure, rule=Equivalence(margin=0.3, reason="a test")), budget=40, level=LEVEL)
+    regime, outcome = found.counterexample
+    sizes = {"concepts": {"K1": 1, "K2": 0, "d_x": 2, "d_y": 2}, "model": {"m": 1}, "training": {"steps": 0}}
+    left = {section: dict(keys) for section, keys in changed(regime).items() if section != "ensemble"}
+    assert left == {
+        "concepts": sizes["concepts"] | {"kappa_x": 0.5},
+        "prompt": {"L": 1, "law": "iid"},
+        **{name: sizes[name] for name in ("model", "training")},
+    }
+    assert outcome.measured == trial(found.claim, regime, drop=(), level=LEVEL).measured
 
 
 def test_a_check_that_breaks_is_counted_and_is_no_counterexample():
@@ -182,7 +203,10 @@ def test_the_command_writes_a_regime_that_replays(tmp_path, monkeypatch):
     assert result.exit_code == 1
     path = Path("out/falsify/closure-mirrored_population_descent_equals_level_s.toml")
     assert path.read_text().startswith(f"# A counterexample to {LEVEL_S.id}, without mirrored:\n# ")
-    assert tomllib.loads(path.read_text())["model"] == {"m": 2}
+    tables = tomllib.loads(path.read_text())
+    assert tables["model"] == {"m": 2}
+    # It descends on the expected loss, and records as it likes, whatever these keys say.
+    assert not {"batch", "record_every"} & set(tables["training"]) and "batch" not in result.stdout
     assert load_regime(path).model.m == 2
     (replay,) = [line for line in result.stdout.splitlines() if line.startswith("Replay: polyseme ")]
     assert "It will say: refuted: " in result.stdout

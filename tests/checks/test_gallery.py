@@ -51,6 +51,19 @@ def test_other_scenarios_need_no_new_training_and_one_figure_can_be_drawn_alone(
     assert list(facts["figures"]["out_of_distribution"]["scenarios"]) == ["length=64+skewed", "cone"]
 
 
+def test_laws_that_need_several_concepts_are_named_where_there_is_one(drawn, tmp_path):
+    said = "The same law as in training, in this regime, which has one concept (K1 = 1): skewed, cone.\n"
+    one = write_regime(tmp_path / "one.toml", concepts={"K1": 1, "K2": 0, "d_x": 5, "d_y": 3})
+    scenarios = [x for name in ("training", "skewed", "word_signs", "cone") for x in ("--scenario", name)]
+    status, told, _ = call("figures", one, "--out", tmp_path / "out", "--only", "out_of_distribution", *scenarios)
+    assert status == 0 and told.endswith(said)
+    facts = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert said.strip() in facts["figures"]["out_of_distribution"]["caption"]
+    folder, _, _, told = drawn
+    several = json.loads((folder / "out" / "figures.json").read_text())["figures"]["out_of_distribution"]
+    assert "same law" not in told + several["caption"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -21,6 +21,7 @@ def judged(regime):
     return try_claim(SGD, Laboratory(regime, level=even_share(family_size(CLAIMS))), replay="")
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_sgd_follows_level_n():
     record = judged(SMALL)
     assert record["verdict"] == "supported", record["sentence"]

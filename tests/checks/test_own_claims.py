@@ -184,6 +184,7 @@ def test_an_unknown_key_to_drop_is_answered_with_the_known_ones(folder):
 # -- the documented example --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_the_documented_lemma_is_false_as_first_stated_and_holds_corrected():
     from checks.falsify import search, trial
 

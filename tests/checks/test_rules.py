@@ -13,6 +13,9 @@ from checks.evidence import Compared, Estimated, Evidence, Exact, Fitted
 from checks.rules.equivalence import Equivalence
 from checks.rules.exact import ExactZero, Order, RoundOff
 
+# Thousands of judgements each; test_rule_numbers.py and every claim that is tried judge under run-time types.
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 NAN, INF = math.nan, math.inf
 

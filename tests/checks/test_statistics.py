@@ -17,6 +17,9 @@ from checks.rules.equivalence import Equivalence
 from checks.rules.exact import UNIT, ExactZero, Order, RoundOff, roundings_seen
 from checks.rules.rate import Rate
 
+# Thousands of judgements each; test_rule_numbers.py and every claim that is tried judge under run-time types.
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 WHY = "a test"
 LEVEL, POWER, SETS = 0.02, 0.9, 500

@@ -59,7 +59,9 @@ def tried(name, identifier):
         *(("learned", x) for x in (*WHERE_LEARNED, IN_LAW)),
     ],
 )
-def test_a_claim_is_supported_and_its_twin_refuted(name, identifier):
+def test_a_claim_is_supported_and_its_twin_refuted(name, identifier, request):
+    if name != "full":  # where run-time types are checked too
+        request.getfixturevalue("unchecked_types")
     record = tried(name, identifier)
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
     assert record["control"]["verdict"] == "refuted"
@@ -96,6 +98,7 @@ def test_lies_break_the_skill_and_the_table_says_so():
     assert broken["unseen_words"]["error measured"] > 0.3
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_models_trained_with_noise_are_foreseen_by_level_n():
     noisy = LEARNED.replace(
         concepts={"weights": None, "d_x": 6, "K2": 0},

@@ -131,11 +131,12 @@ def test_the_minimal_regime_passes_and_leaves_nothing_but_its_report(minimal, tm
 
 def _records_have_the_fields_of_the_contract(records: list[dict]) -> None:
     assert [record["id"] for record in records] == [claim.id for claim in CLAIMS]
-    # The two of the dynamics ask for more neurons, or for linear ones; SGD beside level N for noise; the error curve for a longer run.
+    # Three of the dynamics ask for more neurons, or for linear ones; SGD beside level N for noise; the error curve for a longer run.
     outside = [record["id"] for record in records if record["verdict"] == "not_applicable"]
     assert set(outside) == {
         "dynamics/every_concept_is_learned",
         "dynamics/end_of_training_is_smooth",
+        "dynamics/sgd_learns_every_concept",
         "fluctuation/noisy_sgd_follows_level_n",
         "ood/noisy_sgd_does_elsewhere_what_level_n_says",
         "ood/tasks_in_the_cone_of_several_concepts_are_answered",

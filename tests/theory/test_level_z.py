@@ -34,8 +34,8 @@ def regime_of(number, **changes):
         "model": {"m": (6, 5, 8, 7)[number], "activation": ("relu", "leaky_relu", "identity", "relu")[number]},
         "training": {
             "batch": "population",
-            "steps": 200,
-            "record_every": 50,
+            "steps": 80,
+            "record_every": 20,
             "schedule": "constant",
             "eta": (4.0, 2.0, 1.0, 1.0)[number],
             "lam": 1e-3,
@@ -58,7 +58,7 @@ def test_population_descent_of_the_full_model_is_level_z(number):
     pairs = {name: (reduced[name], full[name]) for name in ARRAYS}
     pairs |= {name: (reduced[f"{name}_span"][-1], frame @ full[f"final_{name}"] @ frame.T) for name in ("W_Q", "W_K")}
     for name, (one, other) in pairs.items():
-        # 200 steps, each rounding once, of sums of thousands of terms in another order.
+        # 80 steps, each rounding once, of sums of thousands of terms in another order.
         assert np.abs(one - other).max() <= 1e-11 * max(np.abs(other).max(), 1e-3), name
     moved = np.abs(reduced["W_Q_span"][-1] - reduced["W_Q_span"][0])
     assert moved[0, 2] > 1e-6 and (regime.concepts.K2 == 0 or moved[1, 4] > 1e-6)  # across concepts, and to nu
