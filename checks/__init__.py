@@ -27,6 +27,7 @@ strategies, falsify   random regimes, and the search for a counterexample
 audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
 exhibits    its figures, with their captions
+sweeps/     claims judged at many regimes: designs, tasks, local processes or a cluster, the table
 aside       claims about no regime, tried in a second process
 curves      the trajectories behind the figure of learning dynamics
 figures/    what is drawn

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from checks.commands import audit, compute, draw, judge, search, show
+from checks.commands import audit, compute, conditions, draw, judge, search, show, sweep
+from checks.commands import map as maps
 
 app = typer.Typer(
     name="polyseme",
@@ -50,6 +51,9 @@ for _command in (
     draw.figures,
     draw.transfer,
     search.falsify,
+    sweep.sweep,
+    maps.map,
+    conditions.conditions,
     audit.audit,
 ):
     app.command()(_command)

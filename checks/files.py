@@ -26,7 +26,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Whatever interrupts the write, `path` holds either its former content or all of `data`, and no other
     file is left behind. PolysemeError if the file system refuses.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
@@ -38,7 +38,7 @@ def save_npz(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> Non
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"array '{name}' holds Python objects (dtype {array.dtype}); expected numbers")
-    with _replacing(path) as file:
+    with replacing(path) as file:
         np.savez(file, **dict(arrays))  # pyright: ignore[reportArgumentType]  (its stub takes '**' for allow_pickle)
 
 
@@ -149,7 +149,7 @@ def require_writable(path: Path, *, folder: bool = False) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that becomes `path` if the block ends well, and never existed otherwise."""
     # In the same folder, because a rename is atomic only within one file system.
     part = path.parent / f".{secrets.token_hex(8)}.part"

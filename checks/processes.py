@@ -58,21 +58,21 @@ def here(tasks: Sequence[Chunk], report: Callable[[list[int]], None]) -> bool:
             report(done)
             seen[0] = time.monotonic()
 
-    with _stopping(threading.Event()) as stop:
+    with stopping(threading.Event()) as stop:
         return all(
             task.run(stop, lambda steps, number=number: of_task(number, steps)) for number, task in enumerate(tasks)
         )
 
 
 @contextmanager
-def _stopping(stop: Flag) -> Iterator[Flag]:
+def stopping(stop: Flag, *, after: str = "step") -> Iterator[Flag]:
     """Ctrl-C and SIGTERM ask to stop between two steps instead of ending one in the middle; a second one ends it all the same."""
 
     def ask(_signal: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        print("polyseme: stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+        print(f"polyseme: stopping after this {after}; Ctrl-C again stops at once", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -132,7 +132,7 @@ def in_processes(tasks: Sequence[Chunk], report: Callable[[list[int]], None], wo
     context = get_context("spawn")
     stop, done = context.RawValue("b", 0), context.RawArray("q", len(tasks))
     waiting, running, outcomes = list(enumerate(tasks)), {}, []
-    with _stopping(SharedFlag(value=stop)) as flag:
+    with stopping(SharedFlag(value=stop)) as flag:
         try:
             while running or (waiting and not flag.is_set()):
                 while waiting and len(running) < workers and not flag.is_set():

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,17 @@ from typing import Any
 from checks.claim import VERDICTS, Verdict
 from checks.claims import CLAIMS
 from checks.report.steps import STEPS, step_of
+from checks.sweeps.conditions import SHIPPED, Conditions, load_conditions
+from checks.sweeps.told import (
+    FULL_HEAD,
+    SHORT_HEAD,
+    full_rows,
+    markdown,
+    provenance,
+    sentences,
+    shares_rows,
+    short_rows,
+)
 from theory.setting import Regime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,6 +110,40 @@ def regime_table() -> str:
     return "\n".join(lines)
 
 
+def conditions_parts(found: Conditions) -> dict[str, str]:
+    """The generated parts of docs/conditions.md: a row for each hypothesis, every scan, the share over the width, sentences, sweeps."""
+    scans = [
+        f"**`{one.key}`** asks for {one.asked}. Values of {one.quantity}:\n\n{markdown(FULL_HEAD, full_rows(one))}"
+        for one in found.conditions
+    ]
+    return {
+        "conditions": markdown(SHORT_HEAD, short_rows(found)),
+        "found": "\n".join(f"- {sentence}" for sentence in sentences(found)),
+        "scans": "\n\n".join(scans),
+        "shares": markdown(*shares_rows(found)),
+        "sweeps": "\n".join(f"- {sentence}." for sentence in provenance(found)),
+    }
+
+
+def write_conditions(readme: Path, page: Path) -> None:
+    """Rewrite the page of conditions, its figure and, where it has the markers, the table in the README, from what is shipped."""
+    from checks.figures.conditions import conditions_figure
+    from checks.figures.style import save_figure
+    from checks.files import write_atomic
+
+    found = load_conditions(SHIPPED)
+    text = page.read_text(encoding="utf-8")
+    for part, content in conditions_parts(found).items():
+        text = replaced(text, part, content)
+    write_atomic(page, text)
+    text = readme.read_text(encoding="utf-8")
+    if "<!-- conditions:begin" in text:
+        write_atomic(readme, replaced(text, "conditions", markdown(SHORT_HEAD, short_rows(found))))
+    with tempfile.TemporaryDirectory() as folder:
+        svg, _ = save_figure(conditions_figure(found), Path(folder), "conditions")
+        write_atomic(page.with_suffix(".svg"), svg.read_bytes())
+
+
 def replaced(text: str, part: str, content: str) -> str:
     """`text` with what stands between the markers of a generated part replaced; ValueError if they are not there."""
     pattern = re.compile(rf"(<!-- {part}:begin[^>]*-->\n).*?(<!-- {part}:end -->)", re.DOTALL)
@@ -138,6 +184,7 @@ def main(results: Path, others: Path) -> None:
     drawn = dict.fromkeys(("learning_dynamics", "out_of_distribution", "thresholds"), results.parent)
     for stem, folder in (drawn | {"error_curve": others.parent}).items():
         write_atomic(ROOT / "docs" / f"{stem}.svg", (folder / "figures" / f"{stem}.svg").read_bytes())
+    write_conditions(readme, ROOT / "docs" / "conditions.md")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def train(
     check_fits(regime, keep_weights=keep_weights, together=at_once)
     parts = chunks(regime, start, at_most=together)  # before anything is written: a wrong state is refused here
     _made(folder)
-    with _removed_if_empty(folder), _locked(folder / ".lock", timeout=0.0):
+    with _removed_if_empty(folder), locked(folder / ".lock", timeout=0.0):
         plan = Plan(regime=regime, start=start, together=together, means=means, keep_weights=keep_weights)
         plan = _opened(folder, plan)
         if plan.together != together:
@@ -163,7 +163,7 @@ class Task:
         if stop.is_set():
             return False
         # An orphan of a killed run may still be about, until its next step is done.
-        with _locked(Path(f"{self.path}.lock"), timeout=SECONDS_FOR_AN_ORPHAN):
+        with locked(Path(f"{self.path}.lock"), timeout=SECONDS_FOR_AN_ORPHAN):
             kept = self.kept()
             if kept is not None and int(kept["done"]) == steps:
                 report(steps)
@@ -298,7 +298,7 @@ def _difference(held: Regime, wanted: Regime) -> str:
 
 
 @contextmanager
-def _locked(path: Path, *, timeout: float = -1.0) -> Iterator[None]:
+def locked(path: Path, *, timeout: float = -1.0) -> Iterator[None]:
     """Nobody else holds the lock; waits for it, or PolysemeError after `timeout` seconds."""
     lock = FileLock(path, timeout=timeout)
     try:

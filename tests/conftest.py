@@ -23,6 +23,11 @@ def pytest_report_header() -> list[str]:
     return [", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "sympy", "torch"))]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest fixture first: a whole verification, started last, would keep one worker busy after all others."""
+    items.sort(key=lambda item: "minimal" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture
 def unchecked_types():
     """No run-time types: over thousands of steps they cost five times the arithmetic; shorter tests check them."""

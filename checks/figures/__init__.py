@@ -9,4 +9,8 @@ error_curve the error curve and its local rates
 noise       SGD beside the recursion, and where the bound's hypotheses hold
 margins     what was measured against what was allowed
 graph       what rests on what
+map_frame   maps over two keys of a sweep: panel, lines known beforehand, legend
+verdict_map where a claim holds
+number_map  its margins with their contours, or a fact
+symbols     what an axis says for a key of a regime
 """

@@ -13,3 +13,5 @@ BLUE, ORANGE, GREEN, RED, PURPLE = "#1F8FDB", "#C38200", "#00784B", "#BC2A12", "
 BLUE_WORDS, ORANGE_WORDS = "#0069A8", "#8A5C00"
 # Grounds, which are no marks: what is behind them says the same in words.
 SHADE, LANE, ALLOWED = "#F0F0F0", "#F3F3F3", "#DDEFE8"
+# The ground of a cell of a map to which a claim does not apply; grey, which the scale of the map nearly is in its middle, but lighter.
+NOTHING = "#D6D6D6"

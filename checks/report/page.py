@@ -16,6 +16,7 @@ from checks.report.mathematics import mathml, pieces
 from checks.report.numerals import anchor, breakable, duration, number
 from checks.report.palette import variables
 from checks.report.run import Run
+from checks.report.slack import slack_view
 from checks.report.steps import step_of
 from checks.report.summary import failures, foundation_sentence, met, part_tried, summary_sentence, unmet
 from theory.setting import Regime
@@ -50,6 +51,7 @@ def page(run: Run) -> str:
             failures=failures(records),
             unmet=unmet(records),
             met=met(records),
+            slack=slack_view(),
             steps=steps,
             steps_listed=[(view.place, view.step.key, view.step.title) for view in steps],
             titles={view.place: (view.step.key, view.step.title) for view in steps},

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -295,12 +296,23 @@ def test_processes_that_are_interrupted_or_die_while_they_start_are_told_in_a_se
         assert "Traceback" not in told
 
 
+LONG = 3000  # steps: two seconds or so, so that the run is still at work when its first checkpoint is seen
+
+
+@cache
+def undisturbed() -> dict[str, np.ndarray]:
+    """The long run in one go."""
+    regime = NOISY.replace(training={"steps": LONG})
+    return simulate(regime, draw_initial(regime))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_the_command_goes_on_after_an_interrupt_and_after_a_kill(processes, sent, status, regime_file, state):
+def test_the_command_goes_on_after_an_interrupt_and_after_a_kill(processes, sent, status, regime_file):
     out = regime_file.parent / "out.npz"
-    long = regime_file.read_text().replace("steps = 60", "steps = 6000")
+    long = regime_file.read_text().replace("steps = 60", f"steps = {LONG}")
     regime_file.write_text(long)
     command = [sys.executable, "-m", "checks.cli", "simulate", str(regime_file), "--out", str(out)]
     command += ["--save-every", "0.1", "--processes", str(processes)]
@@ -316,9 +328,9 @@ def test_the_command_goes_on_after_an_interrupt_and_after_a_kill(processes, sent
     if sent == signal.SIGINT:
         assert "type the same command to go on" in told
     subprocess.run(command, env=environment(), timeout=200, check=True)
-    regime = NOISY.replace(training={"steps": 6000})
+    wanted = undisturbed()
     with np.load(out) as found:
-        wanted = simulate(regime, state)
+        assert set(found.files) == set(wanted)
         # Two processes train two and three members together, and batched products round by that.
         close = {"rtol": 0, "atol": 0 if processes == 1 else 1e-9}
         for name in wanted:

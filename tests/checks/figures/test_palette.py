@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from checks.figures import palette
+from checks.figures.conditions import conditions_figure
 from checks.figures.error_curve import error_curve_figure
 from checks.figures.graph import uses_graph
 from checks.figures.learning import learning_dynamics
@@ -19,6 +20,7 @@ from checks.figures.style import STYLE
 from checks.figures.thresholds import threshold_figure
 from checks.figures.transfer import out_of_distribution
 from checks.report.palette import contrast
+from checks.sweeps.conditions import shipped
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parents[2] / "checks" / "figures"
@@ -61,6 +63,8 @@ def every_figure() -> dict:
         "thresholds": threshold_figure(curves.threshold_records([2.0, 1.2, 0.9]), title="T"),
         "uses": uses_graph(records),
         "margins": measured_against_allowed(records),
+        **sibling("test_maps").figures(),
+        "conditions": conditions_figure(shipped()),
     }
 
 
