@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: verify test setup clean readme mutants bench notebook
+.PHONY: verify test setup clean readme sweeps mutants bench notebook
 
 verify: setup
 	$(BIN)/polyseme verify regimes/default.toml --out out/default
@@ -24,6 +24,16 @@ test: setup
 # The table of results in the README, from the last `make verify`.
 readme: setup
 	$(BIN)/python -m checks.readme out/default/results.json out/rate/results.json
+
+# Where the conditions of the claims are needed: five sweeps across their edges, some twenty minutes on two cores; after an interruption the same
+# command goes on. Then what they found, which `make readme` and the report show, and the map of the README.
+SWEEPS := width penalty phase_map noise extras
+
+sweeps: setup
+	for name in $(SWEEPS); do $(BIN)/polyseme sweep regimes/sweeps/$$name.toml --out out/sweeps/$$name || exit; done
+	$(BIN)/polyseme conditions $(SWEEPS:%=out/sweeps/%) --out regimes/sweeps/conditions.json
+	$(BIN)/polyseme map out/sweeps/phase_map --x m --y lam --show 'share learned'
+	cp out/sweeps/phase_map/maps/concepts_learned_are_those_foreseen-share_learned-m-lam.svg docs/phase_map.svg
 
 # Mutation testing of the rules, the budget and the ledger, in a copy; docs/mutants.md explains what survives.
 mutants: setup
