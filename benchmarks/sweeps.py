@@ -97,10 +97,10 @@ def speed(folder: Path) -> None:
 
 
 def grid_of(folder: Path, points: int) -> Path:
-    """A grid of claims that cost nothing."""
+    """A grid of claims that cost nothing, or twice CHEAP_SECONDS."""
     path = folder / f"{points}.toml"
     path.write_text(
-        '[sweep]\nclaims = ["cheap/quick", "cheap/odd_widths_alone"]\n[model]\n'
+        '[sweep]\nclaims = ["cheap/quick", "cheap/odd_widths_alone"]\ndrop = ["narrow"]\n[model]\n'
         f"m = {{from = 1, to = {points}, count = {points}}}\n",
         encoding="utf-8",
     )
@@ -118,7 +118,7 @@ def deaths(folder: Path) -> None:
             starts += 1
             with cluster() if kind == "cluster" else _nothing() as (address, scheduler, crew):
                 more = ("--scheduler", address) if address else ()
-                run = begin(grid, out, *options, *more, CHEAP_SECONDS="0.1")
+                run = begin(grid, out, *options, *more, CHEAP_SECONDS="0.2")
                 until = time.monotonic() + rng.uniform(15, 30)
                 while run.poll() is None:
                     time.sleep(rng.uniform(3, 8))

@@ -33,6 +33,8 @@ curves      the trajectories behind the figure of learning dynamics
 figures/    what is drawn
 report/     the page that is written, and several runs side by side
 files       files that are whole or absent
+spelling    what somebody meant who mistyped a name
+changed     in what a regime differs from the default one: in words, and as a file
 run_folder, processes  runs that survive: plans and checkpoints; chunks side by side
 initial_state   reading and checking initial states
 cli, commands/   the command line

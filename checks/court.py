@@ -17,6 +17,7 @@ from checks.evidence import Evidence
 from checks.files import as_json
 from checks.laboratory import Laboratory
 from checks.ledger import Record
+from checks.spelling import nearest
 from theory.setting import PolysemeError
 
 _DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE)
@@ -29,9 +30,9 @@ def select(pattern: str, claims: Sequence[Claim] = CLAIMS) -> tuple[Claim, ...]:
     chosen = tuple(claim for claim in claims if fnmatch.fnmatchcase(claim.id, pattern))
     if not chosen:
         families = ", ".join(dict.fromkeys(f"'{claim.family}/*'" for claim in claims))
-        raise PolysemeError(
-            f"--only '{pattern}' matches no claim; type a claim id or a glob such as {families} (`polyseme claims` lists them)"
-        )
+        close = nearest(pattern, (claim.id for claim in claims))
+        expected = close or f"a claim id or a glob such as {families}"
+        raise PolysemeError(f"--only '{pattern}' matches no claim; type {expected} (`polyseme claims` lists them)")
     return chosen
 
 

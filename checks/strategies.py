@@ -4,7 +4,7 @@ Every key of a regime is drawn from a short list whose first entry is the simple
 lists (`Hypothesis.suggests`), and what they still let through is filtered.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -109,13 +109,3 @@ def _any_regime(draw: Callable[..., Any], values: Values) -> Regime | None:
         return parse_regime(tables, source="a search")
     except RegimeError:
         return None
-
-
-def changed(regime: Regime) -> Mapping[str, Mapping[str, Any]]:
-    """The keys in which a regime differs from the default one, table by table."""
-    plain, default = regime.model_dump(), Regime().model_dump()
-    tables = {
-        section: {key: value for key, value in keys.items() if value != default[section][key] and value is not None}
-        for section, keys in plain.items()
-    }
-    return {section: keys for section, keys in tables.items() if keys}

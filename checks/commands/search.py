@@ -1,7 +1,6 @@
 """Commands that search for what breaks a claim: falsify."""
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from checks.commands.judge import end_with, known_keys, registry_with, replay_line
 from checks.commands.options import ClaimFiles, Dropped
+from checks.spelling import nearest
 from checks.terminal import plain_errors, progress_bar
 from theory.setting import PolysemeError
 
@@ -44,9 +44,9 @@ def falsify(
         registry, problems = registry_with(claim_files)
         by_id = {one.id: one for one in registry}
         if claim not in by_id:
-            raise PolysemeError(
-                f"got {claim}, which is no claim{_guess(claim, list(by_id))}; `polyseme claims` lists all"
-            )
+            close = nearest(claim, by_id)
+            expected = f", expected an id such as {close}" if close else ""
+            raise PolysemeError(f"got {claim}, which is no claim{expected}; `polyseme claims` lists all")
         chosen = by_id[claim]
         dropped = known_keys(drop, [chosen])
         if chosen.scope == "any regime":
@@ -83,15 +83,9 @@ def falsify(
     raise typer.Exit(1 if found.counterexample else 0 if found.decided else 3)
 
 
-def _guess(claim: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(claim, known, n=1, cutoff=0.5)
-    return f", expected an id such as {close[0]}" if close else ""
-
-
 def _summary(found: "Search") -> str:
     """What was tried, what became of it, and the smallest counterexample or the nearest miss, in a few lines."""
+    from checks.changed import in_words
     from checks.claim import VERDICTS
 
     counts = found.counts
@@ -101,10 +95,10 @@ def _summary(found: "Search") -> str:
     lines += ["interrupted; the search was not finished"] if found.interrupted else []
     if found.counterexample:
         regime, outcome = found.counterexample
-        lines += [f"✗ refuted: {outcome.sentence}", f"  in the smallest regime: {_in_words(regime)}"]
+        lines += [f"✗ refuted: {outcome.sentence}", f"  in the smallest regime: {in_words(regime)}"]
     elif found.nearest:
         regime, outcome = found.nearest
-        lines += [f"No counterexample. Nearest: {outcome.share:.2g} of what is allowed, in {_in_words(regime)}"]
+        lines += [f"No counterexample. Nearest: {outcome.share:.2g} of what is allowed, in {in_words(regime)}"]
     for verdict, (sentence, number) in found.troubles.items():
         lines += [f"  {number} {verdict}, the first: {sentence}"]
     return "\n".join(lines)
@@ -121,28 +115,13 @@ def _foreseen(found: "Search", replay: str, level: float) -> str:
     return f"It will say: {record['verdict']}: {record['sentence']}"
 
 
-def _in_words(regime: object) -> str:
-    from checks.strategies import changed
-
-    tables = changed(regime)  # pyright: ignore[reportArgumentType]
-    return ", ".join(
-        f"{key} = {value}" for section, keys in tables.items() if section != "ensemble" for key, value in keys.items()
-    )
-
-
 def _write(found: "Search", path: Path) -> None:
     """The counterexample as a regime file: the keys that differ from the defaults."""
-    import tomli_w
-
+    from checks.changed import as_toml
     from checks.files import write_atomic
-    from checks.strategies import changed
 
     assert found.counterexample
     regime, outcome = found.counterexample
     without = f", without {', '.join(sorted(found.drop))}" if found.drop else ""
     head = f"# A counterexample to {found.claim.id}{without}:\n# {' '.join(outcome.sentence.split())}\n\n"
-    tables = {
-        section: {key: list(x) if isinstance(x, tuple) else x for key, x in keys.items()}
-        for section, keys in changed(regime).items()
-    }
-    write_atomic(path, head + tomli_w.dumps(tables))
+    write_atomic(path, head + as_toml(regime))

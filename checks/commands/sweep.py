@@ -77,7 +77,8 @@ def sweep(
         if scheduler and processes:
             raise PolysemeError("got --processes with --scheduler, which has workers of its own; leave out one of them")
         if point is not None:
-            from checks.sweeps.folder import Folder, as_toml
+            from checks.changed import as_toml
+            from checks.sweeps.folder import Folder
 
             typer.echo(as_toml(Folder(path=out).regime_of(point)), nl=False)
             return

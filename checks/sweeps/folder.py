@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
+from checks.changed import as_toml
 from checks.files import as_json, write_atomic
 from checks.run_folder import locked
-from checks.strategies import changed
 from checks.sweeps.task import Judged, Task
 from theory.setting import PolysemeError, Regime, parse_regime
 
@@ -124,12 +122,3 @@ class Folder:
             )
         found = json.loads((self.path / POINTS / f"{digests[number]}.json").read_text(encoding="utf-8"))
         return parse_regime(found["regime"], source=f"point {number}")
-
-
-def as_toml(regime: Regime) -> str:
-    """A regime file with the keys that differ from the defaults."""
-    tables = {
-        section: {key: list(x) if isinstance(x, tuple) else x for key, x in keys.items()}
-        for section, keys in changed(regime).items()
-    }
-    return tomli_w.dumps(tables)

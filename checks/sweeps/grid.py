@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from checks.claim import Claim
 from checks.court import select
+from checks.spelling import nearest
 from checks.sweeps.axes import FUNCTIONS, Axis, Range, Starts, Values, is_whole, order, tables, used_in
 from theory.setting import PolysemeError, Regime, load_regime
 
@@ -213,8 +214,9 @@ def _keys(
         for key, value in keys.items():
             if tables().get(key) != section:
                 accepted = ", ".join(name for name, table in tables().items() if table == section)
+                home = f", or '{key}' below [{tables()[key]}]" if key in tables() else ""
                 raise PolysemeError(
-                    f"{source}: [{section}] has no key '{key}' (got {key} = {value!r}); expected one of {accepted}"
+                    f"{source}: [{section}] has no key '{key}' (got {key} = {value!r}); expected one of {accepted}{home}"
                 )
             if isinstance(value, list) and key != "weights":
                 raise PolysemeError(
@@ -294,8 +296,9 @@ def _claims(sweep: Sweep, registered: Sequence[Claim], source: str) -> tuple[Cla
         try:
             found = select(pattern, registered)
         except PolysemeError:
+            expected = nearest(pattern, (claim.id for claim in registered)) or "an id or a glob"
             raise PolysemeError(
-                f"{source}: [sweep] claims has '{pattern}', which matches no claim; type an id or a glob (`polyseme claims` lists them)"
+                f"{source}: [sweep] claims has '{pattern}', which matches no claim; type {expected} (`polyseme claims` lists them)"
             ) from None
         here = [claim for claim in found if claim.scope == "this regime"]
         if not here:

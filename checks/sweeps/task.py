@@ -143,9 +143,8 @@ def _tried(claim: Any, laboratory: Any, judged: Judged) -> tuple[dict[str, Any],
                 return slim(record), record.get("traceback", "")
     except OverTime:  # raised beside the check, while its record was written
         pass
-    return _without_verdict(claim.id, f"given up after {judged.seconds:g} s, which is all that the sweep allows"), late[
-        0
-    ]
+    trace, *_ = late
+    return _without_verdict(claim.id, f"given up after {judged.seconds:g} s, which is all that the sweep allows"), trace
 
 
 def prepare() -> None:

@@ -248,6 +248,11 @@ def test_a_glob_that_matches_nothing_names_what_would(pattern):
     assert "'algebra/*', 'gradient/*', " in str(caught.value)
 
 
+def test_a_mistyped_id_is_told_the_one_that_is_most_like_it():
+    with pytest.raises(PolysemeError, match=f"type {CLAIMS[0].id} "):
+        select(CLAIMS[0].id.replace("_", "-"))
+
+
 def test_the_false_alarm_budget_is_shared_by_the_statistical_claims():
     family = family_size(CLAIMS)
     assert family == sum(claim.plan is not None for claim in CLAIMS)

@@ -104,7 +104,8 @@ REFUSED = {
     "[sweep]\n[model]\nm = {values = [1]}": "names no claims",
     "[sweep]\nclaims = []\n[model]\nm = {values = [1]}": "names no claims",
     "[sweep]\nclaims = 3\n[model]\nm = {values = [1]}": "claims = 3 is not accepted: expected a list",
-    "[sweep]\nclaims = ['dynamics/no_such']\n[model]\nm = {values = [1]}": "'dynamics/no_such', which matches no claim",
+    "[sweep]\nclaims = ['nothing/so']\n[model]\nm = {values = [1]}": "'nothing/so', which matches no claim; type an id or a glob",
+    "[sweep]\nclaims = ['dynamics/concepts_learned_are_foreseen']\n[model]\nm = {values = [1]}": "type dynamics/concepts_learned_are_those_foreseen",
     "[sweep]\nclaims = ['dynamics/share_of_concepts*']\n[model]\nm = {values = [1]}": "'dynamics/share_of_concepts*', which looks at nothing of the regime",
     HEAD + "colour = 3\n[model]\nm = {values = [1]}": "[sweep] has no key 'colour'; expected one of claims, drop",
     HEAD
@@ -127,7 +128,7 @@ REFUSED = {
     HEAD + "design = 'random'\npoints = 3\n[model]\nm = {from = 1, to = 3, count = 3}": "count is for grids",
     HEAD
     + "[model]\nwidth = {values = [1]}": "[model] has no key 'width' (got width = {'values': [1]}); expected one of m, ",
-    HEAD + "[model]\nL = {values = [1]}": "[model] has no key 'L'",
+    HEAD + "[model]\nL = {values = [1]}": "or 'L' below [prompt]",
     HEAD + "[modle]\nm = {values = [1]}": "unknown table [modle]; expected [sweep], [let] and [concepts]",
     HEAD + "model = 3": "[sweep] has no key 'model'",
     "model = 3\n" + HEAD: "[model] is 3: expected a table",

@@ -1,0 +1,15 @@
+"""What somebody may have meant who typed a name that does not exist."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# More alike than most two claims of one family are by chance, and still enough for a word that was left out.
+ALIKE = 0.5
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a mistyped one; None if none is at all like it, or it is a glob."""
+    if any(sign in name for sign in "*?["):
+        return None
+    close = get_close_matches(name, list(known), n=1, cutoff=ALIKE)
+    return close[0] if close else None
