@@ -47,7 +47,7 @@ def timed(grid: Path, out: Path, *options: str) -> float:
 
 
 @contextmanager
-def cluster() -> Iterator[tuple[str, subprocess.Popen[str], subprocess.Popen[bytes]]]:
+def cluster(**environment: str) -> Iterator[tuple[str, subprocess.Popen[str], subprocess.Popen[bytes]]]:
     """The address of a scheduler with two workers, and their processes."""
     from distributed import Client
 
@@ -65,7 +65,7 @@ def cluster() -> Iterator[tuple[str, subprocess.Popen[str], subprocess.Popen[byt
     options = ["--nthreads", "1", "--nworkers", "2", "--no-dashboard"]
     crew = subprocess.Popen(
         [*dask, "distributed.cli.dask_worker", address, *options],
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
@@ -74,8 +74,10 @@ def cluster() -> Iterator[tuple[str, subprocess.Popen[str], subprocess.Popen[byt
             client.wait_for_workers(2)
         yield address, scheduler, crew
     finally:
-        for process in (*psutil.Process(crew.pid).children(recursive=True), psutil.Process(crew.pid), scheduler):
-            process.kill()
+        workers = psutil.Process(crew.pid).children(recursive=True)
+        for process in (crew, scheduler, *workers):  # the nannies first: they would start their workers anew
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def table(out: Path) -> pd.DataFrame:
@@ -110,15 +112,15 @@ def grid_of(folder: Path, points: int) -> Path:
 def deaths(folder: Path) -> None:
     """Five hundred points; every few seconds a worker is killed, twice the first process, and once the scheduler."""
     grid, rng, killed = grid_of(folder, 500), random.Random(0), 0
-    options = ("--claims", str(CHEAP))
+    options, slow = ("--claims", str(CHEAP)), {"CHEAP_SECONDS": "0.2"}
     assert begin(grid, folder / "calm", *options).wait() == 0
     for kind in ("processes", "cluster"):
         out, starts = folder / kind, 0
         while True:
             starts += 1
-            with cluster() if kind == "cluster" else _nothing() as (address, scheduler, crew):
+            with cluster(**slow) if kind == "cluster" else _nothing() as (address, scheduler, crew):
                 more = ("--scheduler", address) if address else ()
-                run = begin(grid, out, *options, *more, CHEAP_SECONDS="0.2")
+                run = begin(grid, out, *options, *more, **slow)
                 until = time.monotonic() + rng.uniform(15, 30)
                 while run.poll() is None:
                     time.sleep(rng.uniform(3, 8))

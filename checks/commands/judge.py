@@ -26,14 +26,17 @@ class Effort(StrEnum):
 
 
 def claims(claim_files: ClaimFiles = None) -> None:
-    """List the claims: id, statement, and the keys of their hypotheses.
+    """List the claims: id, statement, how they are judged, and the keys of their hypotheses.
+
+    A claim about any regime looks at none and says the same in each. Statistical claims share the budget of false alarms.
 
     Example: polyseme claims
     """
     with plain_errors():
         registry, problems = registry_with(claim_files)
         for claim in registry:
-            typer.echo(f"{claim.id}\n    {claim.statement}")
+            how = f"{claim.rule.name}{', statistical' if claim.rule.is_statistical else ''}"
+            typer.echo(f"{claim.id}\n    {claim.statement}\n    judged: {how}; about {claim.scope}")
             if claim.hypotheses:
                 typer.echo(f"    needs: {', '.join(x.key for x in claim.hypotheses)}")
     end_with(problems)

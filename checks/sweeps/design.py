@@ -4,7 +4,9 @@ Points are computed from their number when they are asked for, so a design takes
 """
 
 import itertools
+import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,16 @@ class Design:
         ]
 
     def __iter__(self) -> Iterator[Regime]:
-        """Every point once: regimes that come up twice are one, and those outside the hypotheses are left out if that is asked for.
+        """The regime of every point."""
+        return (regime for _, regime in self.numbered())
+
+    def at(self, number: int) -> Regime:
+        """The regime of a combination of a grid; IndexError if there is none of this number."""
+        places = np.unravel_index(number, [len(values) for values in self._listed])
+        return self._regime(tuple(values[j] for values, j in zip(self._listed, places, strict=True)))
+
+    def numbered(self) -> Iterator[tuple[int, Regime]]:
+        """Every point once, with its number: regimes that come up twice are one, and those outside the hypotheses are left out if that is asked for.
 
         PolysemeError for a point that cannot exist, or if there are next to none inside the hypotheses.
         """
@@ -50,13 +61,17 @@ class Design:
             digest = bytes.fromhex(regime.digest())
             if digest not in seen:
                 seen.add(digest)
-                yield regime
+                yield number, regime
+
+    @cached_property
+    def _listed(self) -> list[tuple[Any, ...]]:
+        return [tuple(axis.listed()) for axis in self.grid.axes]
 
     def _values(self) -> Iterator[tuple[Any, ...]]:
         """Values of the axes, without end for designs that can be continued."""
         axes = self.grid.axes
         if self.grid.sweep.design == "grid":
-            yield from itertools.product(*(axis.listed() for axis in axes))
+            yield from itertools.product(*self._listed)
             return
         for shares in self._shares():
             yield tuple(axis.at(float(share)) for axis, share in zip(axes, shares, strict=True))
@@ -98,3 +113,14 @@ class Design:
             at = ", ".join(f"{axis.key} = {value}" for axis, value in zip(grid.axes, values, strict=True))
             advice = "; a key that has to follow another can be a formula" if "impossible" in str(problem) else ""
             raise PolysemeError(f"{problem} (at {at}){advice}") from None
+
+
+def spread(count: int) -> Iterator[int]:
+    """The numbers below `count`, each once, in steps of the golden ratio: any first part of them lies evenly over the whole.
+
+    The step has no divisor in common with `count`, so it goes through all values of each axis of a grid, too.
+    """
+    step = max(1, round(count * (math.sqrt(5) - 1) / 2))
+    while math.gcd(step, count) > 1:
+        step += 1
+    return (number * step % count for number in range(count))

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -172,10 +172,11 @@ class Cluster:
         """A few more than there are workers; PolysemeError if the scheduler is gone."""
         if time.monotonic() - self._counted_at > SECONDS_BETWEEN_COUNTS:  # it asks the scheduler
             try:
-                self._workers = len(self._client.nthreads())
+                threads = self._client.nthreads()
             except (OSError, TimeoutError):
                 raise self.gone(self._address) from None
-            self._counted_at = time.monotonic()
+            _require_one_thread(threads, self._address)  # of those that came meanwhile, too
+            self._workers, self._counted_at = len(threads), time.monotonic()
         return max(1, WAITING * self._workers) - len(self._running)
 
     def submit(self, task: Task) -> "Future[Outcome]":
@@ -246,11 +247,7 @@ def _require_same_code(client: Any, address: str) -> None:
         raise PolysemeError(
             f"--scheduler {address}: the cluster has no workers, expected one or more; type dask worker {address} --nthreads 1 --nworkers 2"
         )
-    if many := [worker for worker, number in threads.items() if number != 1]:
-        raise PolysemeError(
-            f"--scheduler {address}: worker {many[0]} has {threads[many[0]]} threads, expected one each, since two in one process wait for each "
-            f"other; type dask worker {address} --nthreads 1 --nworkers {threads[many[0]]}"
-        )
+    _require_one_thread(threads, address)
     try:
         found = client.run(code_digest)
     except Exception as problem:  # whatever a worker lacks
@@ -261,4 +258,12 @@ def _require_same_code(client: Any, address: str) -> None:
         raise PolysemeError(
             f"--scheduler {address}: worker {other[0]} runs another version of polyseme, numpy, scipy, sympy or torch than this process, expected "
             "the same; install the same on both"
+        )
+
+
+def _require_one_thread(threads: Mapping[str, int], address: str) -> None:
+    if many := [worker for worker, number in threads.items() if number != 1]:
+        raise PolysemeError(
+            f"--scheduler {address}: worker {many[0]} has {threads[many[0]]} threads, expected one each, since two in one process wait for each "
+            f"other; type dask worker {address} --nthreads 1 --nworkers {threads[many[0]]}"
         )

@@ -2,6 +2,7 @@
 
 import json
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
@@ -14,7 +15,7 @@ from checks.claim import Claim, Verdict
 from checks.court import settle_records
 from checks.files import save_json, write_atomic
 from checks.processes import Flag
-from checks.sweeps.design import Design
+from checks.sweeps.design import Design, spread
 from checks.sweeps.folder import GRID, PLAN, TABLE, Folder
 from checks.sweeps.grid import Grid, size
 from checks.sweeps.pools import Outcome, Pool
@@ -41,11 +42,12 @@ class State:
         """`kept`: points whose outcome is in the folder; `found`: those of them that were there when the sweep was begun.
 
         `aside`: those that were put aside. `verdicts`: of the points judged since then, and at the end those of the table.
-        `digests`: names of all points in their order.
+        `digests` and `numbers`: names of all points in their order, and their numbers in the design.
         """
         self.total, self.kept, self.found, self.aside = total, 0, 0, 0
         self.verdicts: Counter[str] = Counter()
         self.digests: list[str] = []
+        self.numbers = array("q")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,7 @@ def run(layout: Layout, folder: Folder, pool: Pool, stop: Flag, report: Report) 
     write_atomic(folder.path / GRID, layout.grid.text)
     save_json(folder.path / PLAN, _plan(layout))
     state = _state(layout, folder)
-    waiting, table_at, table_took = _left(layout, folder), time.monotonic(), 0.0
+    waiting, table_at, table_took = _left(layout, folder, state), time.monotonic(), 0.0
     report(state)
     try:
         with _InHand(folder, pool, state) as hand:
@@ -188,17 +190,27 @@ class _InHand:
 def _state(layout: Layout, folder: Folder) -> State:
     """Every point of the design, and what is kept of them already."""
     state, kept = State(layout.points), folder.done()
-    state.digests = [task.digest for task in layout.tasks()]
+    for number, regime in Design(layout.grid).numbered():
+        state.digests.append(task_of(regime, layout.judged).digest)
+        state.numbers.append(number)
     for digest in state.digests:
         if digest in kept and (outcome := folder.outcome(digest, layout.judged)):
             state.kept, state.found, state.aside = state.kept + 1, state.found + 1, state.aside + outcome["aside"]
     return state
 
 
-def _left(layout: Layout, folder: Folder) -> Iterator[tuple[Task, int]]:
-    """The points that are not kept yet, each for its first attempt."""
-    kept = folder.done()
-    return ((task, 1) for task in layout.tasks() if task.digest not in kept)
+def _left(layout: Layout, folder: Folder, state: State) -> Iterator[tuple[Task, int]]:
+    """The points that are not kept yet, each for its first attempt.
+
+    Those of a grid evenly over the whole of it: what there is so far is a fair picture, and the time left a fair guess.
+    """
+    kept, design = folder.done(), Design(layout.grid)
+    if layout.grid.sweep.design != "grid":
+        yield from ((task, 1) for task in layout.tasks() if task.digest not in kept)
+        return
+    for place in spread(len(state.digests)):
+        if state.digests[place] not in kept:
+            yield task_of(design.at(state.numbers[place]), layout.judged), 1
 
 
 def _outcome(future: "Future[Outcome]", task: Task, attempt: int, pool: Pool) -> Outcome | None:

@@ -172,6 +172,8 @@ def test_claims_lists_ones_own(folder):
     result = CliRunner().invoke(app, ["claims", "--claims", str(folder / "good.py")])
     assert result.exit_code == 0 and "mine/there_are_four_demonstrations" in result.stdout
     assert "needs: pure, fair, distinct" in result.stdout
+    assert "judged: equivalence, statistical; about this regime" in result.stdout
+    assert "judged: exact; about any regime" in result.stdout
 
 
 def test_an_unknown_key_to_drop_is_answered_with_the_known_ones(folder):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from checks.claims import CLAIMS
 from checks.sweeps.axes import Range, Values, is_whole, solve, tables
-from checks.sweeps.design import Design
+from checks.sweeps.design import Design, spread
 from checks.sweeps.grid import load_grid, size
 from theory.setting import PolysemeError, Regime
 
@@ -272,3 +272,19 @@ def test_the_seed_of_a_start_follows_from_the_regime_as_it_is_read(tmp_path):
 
     assert seeds("0") == seeds("0.0")
     assert not set(seeds("0")) & set(seeds("0", "seeds = 2\n"))
+
+
+def test_a_grid_is_gone_through_evenly_and_each_point_once():
+    for count in (1, 2, 7, 100, 2000):
+        assert sorted(spread(count)) == list(range(count))
+    first = list(spread(2000))[:50]
+    gaps = np.diff(sorted([*first, first[0] + 2000]))
+    assert gaps.max() <= 3 * 2000 / 50  # three distances at most, of neighbouring convergents
+
+
+def test_points_of_a_grid_are_made_from_their_numbers(tmp_path):
+    text = HEAD + "[concepts]\nK1 = {values = [2, 3]}\nd_x = {formula = '2 * K1'}\nd_y = {formula = '2 * K1'}\nK2 = 0\n"
+    text += "[model]\nm = {from = 2, to = 8, scale = 'log', count = 4}\n[ensemble]\nseed = {starts = 3}\n"
+    design = Design(read(tmp_path, text))
+    assert [design.at(number) for number, _ in design.numbered()] == list(design)
+    assert len(list(design)) == 24

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -61,6 +62,19 @@ def test_a_larger_grid_in_the_same_folder_tries_what_is_new(tmp_path):
     sweep(write_grid(tmp_path / "g.toml", *QUICK, widths=range(1, 12)), tmp_path / "out", pool)
     assert len(pool.tried) == 3
     assert sorted(set(table(tmp_path / "out").m)) == list(range(1, 12))
+
+
+def test_what_a_grid_has_so_far_lies_evenly_over_the_whole(tmp_path):
+    stop, pool = threading.Event(), Here()
+
+    def report(state):
+        if state.kept >= 10:
+            stop.set()
+
+    sweep(write_grid(tmp_path / "g.toml", *QUICK, widths=range(1, 101)), tmp_path / "out", pool, report, stop)
+    seen = sorted(set(table(tmp_path / "out").m))
+    assert 10 <= len(seen) < 100
+    assert max(b - a for a, b in pairwise([0, *seen, 101])) <= 3 * 100 / 10
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
