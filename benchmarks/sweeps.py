@@ -34,9 +34,10 @@ ENVIRONMENT = os.environ | {
 
 
 def begin(grid: Path, out: Path, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-    """A sweep in a process of its own."""
+    """A sweep in a process of its own; its errors go to OUT.txt."""
     command = [sys.executable, "-m", "checks.cli", "sweep", str(grid), "--out", str(out), *options]
-    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT | environment, stderr=subprocess.DEVNULL)
+    with out.with_suffix(".txt").open("wb") as errors:
+        return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT | environment, stderr=errors)
 
 
 def timed(grid: Path, out: Path, *options: str) -> float:
@@ -140,6 +141,8 @@ def deaths(folder: Path) -> None:
                             killed += 1
             if run.returncode in (0, 1):
                 break
+            if run.returncode > 0:
+                print(f"start {starts} ended with {run.returncode}: {out.with_suffix('.txt').read_text().strip()}")
         found = table(out)
         assert found.duplicated(["m", "claim"]).sum() == 0
         same = found.equals(table(folder / "calm"))
