@@ -7,7 +7,7 @@ import contourpy
 import numpy as np
 from jaxtyping import Bool, Float
 
-from checks.figures.map_frame import Entry, Frame, Known, even
+from checks.figures.map_frame import Entry, Known, MapFrame, even
 from checks.figures.palette import INK, RED, STONE
 from checks.figures.style import style
 from checks.figures.verdict_map import SCALE
@@ -26,7 +26,7 @@ _SPECK = 0.02
 _EXACT: dict[str, Any] = {"marker": "o", "mfc": "white", "mec": STONE, "ms": 3.5, "mew": 0.9, "ls": "none"}
 _INFINITE: dict[str, Any] = {"marker": "x", "color": RED, "ms": 4.5, "mew": 1.2, "ls": "none"}
 _NONE: dict[str, Any] = {"marker": "_", "color": STONE, "ms": 5, "mew": 1.0, "ls": "none"}
-_SHARES = ("share", "attention", "error", "all ")
+SHARES = ("share", "attention", "error", "all ")
 """How names of facts begin that lie between 0 and 1."""
 
 
@@ -40,7 +40,7 @@ def number_map(
     and triangles in which a point has no number. Facts: the mean of a cell; scattered points have their own.
     """
     with style():
-        frame = Frame(sheet, title=title, note=note, axes_of_sweep=axes_of_sweep)
+        frame = MapFrame(sheet, title=title, note=note, axes_of_sweep=axes_of_sweep)
         draw = _cells if sheet.celled else _triangles if sheet.contoured else _points
         frame.legend([*draw(frame), *frame.draw_known(known)])
     return frame.figure
@@ -65,7 +65,7 @@ def _scale(sheet: Sheet) -> str:
     return f"{SCALE}_r" if sheet.show == MARGIN else SCALE
 
 
-def _colours(frame: Frame, drawn: Any, values: Float[np.ndarray, "..."], several: bool) -> tuple[Any, list[Entry]]:
+def _colours(frame: MapFrame, drawn: Any, values: Float[np.ndarray, "..."], several: bool) -> tuple[Any, list[Entry]]:
     """The bar of colours, or the entry of the only one; `several`: medians and means are of more than one point."""
     from matplotlib.patches import Patch
 
@@ -85,12 +85,12 @@ def _colours(frame: Frame, drawn: Any, values: Float[np.ndarray, "..."], several
 def _ends(sheet: Sheet, values: Float[np.ndarray, "..."]) -> dict[str, Any]:
     """The ends of the colours: those of shares are fixed; of a single value some room, or there is no scale."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if sheet.show.startswith(_SHARES) and low >= 0 and high <= 1:
+    if sheet.show.startswith(SHARES) and low >= 0 and high <= 1:
         return {"vmin": 0.0, "vmax": 1.0}
     return {"vmin": low, "vmax": high} if high > low else {"vmin": low - 0.5, "vmax": high + 0.5}
 
 
-def _cells(frame: Frame) -> list[Entry]:
+def _cells(frame: MapFrame) -> list[Entry]:
     from matplotlib.patches import Patch
 
     sheet, panel, cells = frame.sheet, frame.panel, frame.sheet.cells()
@@ -116,7 +116,7 @@ def _cells(frame: Frame) -> list[Entry]:
     return entries
 
 
-def _contours(frame: Frame, bar: Any, values: Float[np.ndarray, "..."], lines_at: Any) -> list[Entry]:
+def _contours(frame: MapFrame, bar: Any, values: Float[np.ndarray, "..."], lines_at: Any) -> list[Entry]:
     """Contours at round numbers, and thick at 0, where the claim is at its bound; their entries of the legend."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
@@ -141,7 +141,7 @@ def _contours(frame: Frame, bar: Any, values: Float[np.ndarray, "..."], lines_at
 
 
 def _marks(
-    frame: Frame, at: Float[np.ndarray, "place 2"], numbers: Float[np.ndarray, " place"], what: str, median: str = ""
+    frame: MapFrame, at: Float[np.ndarray, "place 2"], numbers: Float[np.ndarray, " place"], what: str, median: str = ""
 ) -> list[Entry]:
     """Marks at places, as the panel counts, whose number has no colour; their entries of the legend."""
     from matplotlib.lines import Line2D
@@ -165,7 +165,7 @@ def _marks(
     return entries
 
 
-def _points(frame: Frame) -> list[Entry]:
+def _points(frame: MapFrame) -> list[Entry]:
     sheet = frame.sheet
     numbers = coloured(sheet, sheet.numbers)
     here = np.isfinite(numbers)
@@ -179,7 +179,7 @@ def _points(frame: Frame) -> list[Entry]:
     return [*entries, *_marks(frame, np.stack([x, y], axis=1), sheet.numbers, "point")]
 
 
-def _triangles(frame: Frame) -> list[Entry]:
+def _triangles(frame: MapFrame) -> list[Entry]:
     sheet, panel = frame.sheet, frame.panel
     at, which = np.unique(sheet.at, axis=0, return_inverse=True)
     margins = np.array([sheet.centre(np.flatnonzero(which.ravel() == j).tolist()) for j in range(len(at))])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from checks.claim import VERDICTS, Verdict
-from checks.figures.map_frame import TALL, Entry, Frame, Known, even
+from checks.figures.map_frame import TALL, Entry, Known, MapFrame, even
 from checks.figures.palette import GREEN, INK, NOTHING, ORANGE, PURPLE, RED, STONE
 from checks.figures.style import style
-from checks.sweeps.mapped import Sheet
+from checks.sweeps.mapped import Rows, Sheet
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 SCALE = "cividis"
 """Light is good."""
 DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED)
-_OPEN = (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE, Verdict.MISSING, Verdict.ERROR)
+OPEN = (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE, Verdict.MISSING, Verdict.ERROR)
 # Each verdict of a point has a shape and a colour, so that it can be told without either.
 _CLEAR = (1.0, 1.0, 1.0, 0.0)
-_LOOKS: dict[Verdict, dict[str, Any]] = {
+LOOKS: dict[Verdict, dict[str, Any]] = {
     Verdict.SUPPORTED: {"marker": "o", "color": GREEN, "mew": 0.0},
     Verdict.REFUTED: {"marker": "x", "color": RED, "mew": 1.2},
     Verdict.INCONCLUSIVE: {"marker": "D", "mfc": _CLEAR, "mec": ORANGE, "mew": 1.0},
@@ -41,18 +41,18 @@ def verdict_map(
     What was not decided has no colour of the scale: inconclusive points are hatched, with how many there are where there is room.
     """
     with style():
-        frame = Frame(sheet, title=title, note=note, axes_of_sweep=axes_of_sweep)
+        frame = MapFrame(sheet, title=title, note=note, axes_of_sweep=axes_of_sweep)
         entries = _cells(frame) if sheet.celled else _points(frame)
         frame.legend([*entries, *frame.draw_known(known)])
     return frame.figure
 
 
-def counts_of(sheet: Sheet, points: Sequence[int]) -> Counter[Verdict]:
+def counts_of(sheet: Rows, points: Sequence[int]) -> Counter[Verdict]:
     """How many of these points have each verdict."""
     return Counter(Verdict(sheet.verdicts[j]) for j in points)
 
 
-def _cells(frame: Frame) -> list[Entry]:
+def _cells(frame: MapFrame) -> list[Entry]:
     from matplotlib import colormaps
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch, Rectangle
@@ -93,11 +93,11 @@ def _cells(frame: Frame) -> list[Entry]:
         Verdict.REFUTED: Patch(facecolor=scale(0.0)),
         Verdict.INCONCLUSIVE: Patch(facecolor="white", edgecolor=INK, hatch="/////", lw=0.4),
         Verdict.NOT_APPLICABLE: Patch(facecolor=NOTHING),
-        Verdict.MISSING: Line2D([], [], ls="none", ms=5.5, **_LOOKS[Verdict.MISSING]),
-        Verdict.ERROR: Line2D([], [], ls="none", ms=6.5, **_LOOKS[Verdict.ERROR]),
+        Verdict.MISSING: Line2D([], [], ls="none", ms=5.5, **LOOKS[Verdict.MISSING]),
+        Verdict.ERROR: Line2D([], [], ls="none", ms=6.5, **LOOKS[Verdict.ERROR]),
     }
     entries = [
-        Entry(handle=handles[verdict], words=_counted(verdict, total[verdict], of_cells[verdict]))
+        Entry(handle=handles[verdict], words=counted(verdict, total[verdict], of_cells[verdict]))
         for verdict in Verdict
         if total[verdict]
     ]
@@ -107,16 +107,17 @@ def _cells(frame: Frame) -> list[Entry]:
     return entries
 
 
-def _counted(verdict: Verdict, points: int, cells: int) -> str:
+def counted(verdict: Verdict, points: int, places: int, where: str = "in {} cell") -> str:
+    """An entry of the legend: how many points have a verdict; of what is not decided, its symbol and at how many places it is."""
     name, many = verdict.replace("_", " "), f"{points:,} point{'s' * (points > 1)}"
-    if verdict in _OPEN:
-        return f"{name} ({VERDICTS[verdict][0]}): {many} in {cells:,} cell{'s' * (cells > 1)}"
+    if verdict in OPEN:
+        return f"{name} ({VERDICTS[verdict][0]}): {many} {where.format(f'{places:,}')}{'s' * (places > 1)}"
     return f"{name}: {many}"
 
 
-def _say(frame: Frame, counts: Counter[Verdict], middle: tuple[float, float], size: tuple[float, float]) -> None:
+def _say(frame: MapFrame, counts: Counter[Verdict], middle: tuple[float, float], size: tuple[float, float]) -> None:
     """What of a cell was not decided, in numbers where they have room; missing and broken checks always have a mark."""
-    told = [verdict for verdict in _OPEN if counts[verdict]]
+    told = [verdict for verdict in OPEN if counts[verdict]]
     if not told:
         return
     one = len(counts) == 1  # then the symbol says it of all
@@ -133,10 +134,10 @@ def _say(frame: Frame, counts: Counter[Verdict], middle: tuple[float, float], si
         if counts[verdict]:
             small = max(3.0, min(6.0, 60 * min(size)))
             frame.panel.plot(*middle, "o", color="white", ms=small + 2, mew=0, zorder=7)
-            frame.panel.plot(*middle, ls="none", ms=small, zorder=7, **_LOOKS[verdict])
+            frame.panel.plot(*middle, ls="none", ms=small, zorder=7, **LOOKS[verdict])
 
 
-def _points(frame: Frame) -> list[Entry]:
+def _points(frame: MapFrame) -> list[Entry]:
     from matplotlib.lines import Line2D
 
     sheet, entries = frame.sheet, []
@@ -144,10 +145,10 @@ def _points(frame: Frame) -> list[Entry]:
     x, y = sheet.x.even(sheet.at[:, 0]), sheet.y.even(sheet.at[:, 1])
     verdicts = np.array(sheet.verdicts)
     # Where points share a place all of them are seen: a cross over a dot, a ring around it.
-    for order, verdict in enumerate(_LOOKS):
+    for order, verdict in enumerate(LOOKS):
         if not (here := verdicts == verdict).any():
             continue
-        look = _LOOKS[verdict]
+        look = LOOKS[verdict]
         frame.panel.plot(x[here], y[here], ls="none", ms=size, zorder=2 + 0.1 * order, **look)
         number = int(here.sum())
         words = f"{verdict.replace('_', ' ')}: {number:,} point{'s' * (number > 1)}"

@@ -143,6 +143,12 @@ class Plane:
         self.settled = {key: middle[key] for key in besides(swept, x.key, y.key)}
         self._made: dict[tuple[float, float, bool], Regime] = {}
 
+    @classmethod
+    def along(cls, swept: Swept, x: Scale) -> "Plane":
+        """A plane as thin as a line, over one key: upwards is one value of the seed, which nothing known beforehand looks at."""
+        seed = float(_middle(swept.values["seed"]))
+        return cls(swept, x, Scale(key="seed", kind="linear", values=(seed,), first=seed, last=seed))
+
     def regime(self, x: float | int, y: float | int, *, whole: bool = False) -> Regime:
         """The regime at a place, unchecked, so that whole keys may be fractions; with `whole` they are rounded."""
         if (x, y, whole) not in self._made:

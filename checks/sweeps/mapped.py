@@ -1,4 +1,4 @@
-"""A sweep read back for a map: which keys vary and how, and the rows of a claim over two of them."""
+"""A sweep read back for a map: which keys vary and how, and the rows of a claim over two of them, or over the only one."""
 
 import json
 import math
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from checks.rules.bound import proportion_interval
 from checks.sweeps.axes import Axis, Range, Values, tables
 from checks.sweeps.folder import TABLE
 from checks.sweeps.grid import LET
@@ -51,20 +52,55 @@ class Swept:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """What a map of one claim shows: a verdict and a number for each point, over two keys."""
+class Rows:
+    """What a picture of one claim shows: a verdict and a number for each point, with a key across."""
 
     claim: str
     show: str
     """`verdict`, `margin` or the name of a fact."""
     x: Scale
-    y: Scale
     celled: bool
     """Whether points lie on a grid, and share cells."""
-    at: Float[np.ndarray, "point 2"]
     verdicts: tuple[str, ...]
     numbers: Float[np.ndarray, " point"]
     """The margin or the fact; NaN where there is none. Where nothing is allowed a margin is 0 if nothing was measured, or infinite."""
+
+    def centre(self, points: Sequence[int]) -> float:
+        """The median of the margins of these points, zeros and infinite ones among them, or the mean of a fact; NaN if there is none."""
+        numbers = self.numbers[list(points)]
+        if self.show == MARGIN:
+            numbers = numbers[~np.isnan(numbers)]
+            return float(np.median(numbers)) if numbers.size else math.nan
+        numbers = numbers[np.isfinite(numbers)]
+        return float(numbers.mean()) if numbers.size else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(Rows):
+    """Rows over one key; `celled` ones share its values."""
+
+    at: Float[np.ndarray, " point"]
+
+    def cells(self) -> Mapping[int, list[int]]:
+        """The points at each value, by its number among the values."""
+        columns = {value: j for j, value in enumerate(self.x.places(self.x.values).tolist())}
+        found: dict[int, list[int]] = {}
+        for number, x in enumerate(self.at.tolist()):
+            found.setdefault(columns[x], []).append(number)
+        return found
+
+    @property
+    def several(self) -> bool:
+        """Whether some value has several points, so that there are shares and means."""
+        return self.celled and len(set(self.at.tolist())) < len(self.at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet(Rows):
+    """Rows over two keys."""
+
+    y: Scale
+    at: Float[np.ndarray, "point 2"]
     alone: bool
     """Whether nothing but the seed varies besides the two keys."""
 
@@ -76,15 +112,6 @@ class Sheet:
         for number, (x, y) in enumerate(self.at.tolist()):
             found.setdefault((columns[x], rows[y]), []).append(number)
         return found
-
-    def centre(self, points: Sequence[int]) -> float:
-        """The median of the margins of these points, zeros and infinite ones among them, or the mean of a fact; NaN if there is none."""
-        numbers = self.numbers[list(points)]
-        if self.show == MARGIN:
-            numbers = numbers[~np.isnan(numbers)]
-            return float(np.median(numbers)) if numbers.size else math.nan
-        numbers = numbers[np.isfinite(numbers)]
-        return float(numbers.mean()) if numbers.size else math.nan
 
     @property
     def contoured(self) -> bool:
@@ -189,10 +216,10 @@ def _known(seen: Mapping[Any, int], axis: Axis | None, design: str) -> set[Any]:
     return set(axis.listed() if axis is not None else ()) | set(seen)
 
 
-def two_keys(swept: Swept, x: str | None, y: str | None) -> tuple[str, str]:
-    """The keys of a map: those asked for, or the first two that take several values, the seed and what moves with others left out.
+def chosen_keys(swept: Swept, x: str | None, y: str | None) -> tuple[str, ...]:
+    """The two keys of a map, or the key of a profile if only one varies; the seed and what moves with others do not count.
 
-    PolysemeError for what is no key that varies, and if there are no two of them.
+    Those asked for, or the first that take several values. PolysemeError for what is no key that varies, and if there is none.
     """
     named = ", ".join(swept.varied) or "none"
     for option, key in (("--x", x), ("--y", y)):
@@ -204,12 +231,21 @@ def two_keys(swept: Swept, x: str | None, y: str | None) -> tuple[str, str]:
     # A formula moves with other keys, unless it has a name of its own.
     own = [key for key, text in swept.formulas.items() if _words(text) & set(swept.names)]
     order = [*(key for key in swept.varied if key not in swept.formulas), *(key for key in swept.varied if key in own)]
-    free = [key for key in order if key not in (x, y, "seed")]
+    keys = [key for key in order if key != "seed"]
+    if y is None and x != "seed" and len(keys) < 2 and (x or keys):
+        return (x or keys[0],)
+    if x is None and y not in (None, "seed") and len(keys) < 2:
+        raise PolysemeError(
+            f"--y {y}: got a key upwards for a sweep over {' and '.join(keys) or 'the seed'} alone, "
+            f"expected none, since one key is drawn across; leave it out, or type --x {y}"
+        )
+    free = [key for key in keys if key not in (x, y)]
     chosen = [key or (free.pop(0) if free else None) for key in (x, y)]
     if chosen[0] is None or chosen[1] is None:
+        got = f"a sweep over {named} alone" if swept.varied else "a sweep in which no key takes several values"
         raise PolysemeError(
-            f"{swept.path.parent}: got a sweep over {named}, expected two keys that take several values; "
-            "sweep one more key, or name --x and --y among these"
+            f"{swept.path.parent}: got {got}, expected a key besides the seed that does; "
+            "sweep one, such as m = { values = [4, 8, 16] } below [model]"
         )
     return chosen[0], chosen[1]
 
@@ -218,43 +254,64 @@ def _words(formula: str) -> set[str]:
     return set(re.findall(r"\w+", formula))
 
 
-def besides(swept: Swept, x: str, y: str) -> tuple[str, ...]:
-    """What varies besides the two keys of a map: other keys, and names that neither of the two follows."""
-    used = set[str]().union(*(_words(swept.formulas.get(key, "")) for key in (x, y)))
-    keys = [key for key in swept.varied if key not in (x, y, *swept.formulas)]
+def besides(swept: Swept, *drawn: str) -> tuple[str, ...]:
+    """What varies besides the keys that are drawn: other keys, and names that none of them follows."""
+    used = set[str]().union(*(_words(swept.formulas.get(key, "")) for key in drawn))
+    keys = [key for key in swept.varied if key not in (*drawn, *swept.formulas)]
     return (*keys, *(name for name in swept.names if name not in used))
 
 
 def sheet_of(swept: Swept, claim: str, x: str, y: str, show: str) -> Sheet:
-    """The rows of a claim over two keys; PolysemeError if it has no such number."""
+    """The rows of a claim over two keys."""
+    celled = swept.design == "grid" and {x, y} <= set(swept.axes)
+    (across, up), at, verdicts, numbers = _read(swept, claim, (x, y), show, celled=celled)
+    return Sheet(
+        claim=claim,
+        show=show,
+        x=across,
+        y=up,
+        celled=celled,
+        at=np.stack(at, axis=1),
+        verdicts=verdicts,
+        numbers=numbers,
+        alone=set(besides(swept, x, y)) <= {"seed"},
+    )
+
+
+def profile_of(swept: Swept, claim: str, x: str, show: str) -> Profile:
+    """The rows of a claim over one key; they share its values on a grid, and wherever they are drawn from a list."""
+    celled = swept.design == "grid" or isinstance(swept.axes.get(x), Values)
+    (across,), (at,), verdicts, numbers = _read(swept, claim, (x,), show, celled=celled)
+    return Profile(claim=claim, show=show, x=across, celled=celled, at=at, verdicts=verdicts, numbers=numbers)
+
+
+def _read(
+    swept: Swept, claim: str, keys: Sequence[str], show: str, *, celled: bool
+) -> tuple[list[Scale], list[Float[np.ndarray, " point"]], tuple[str, ...], Float[np.ndarray, " point"]]:
+    """Of each key its scale and where the points lie; their verdicts and numbers."""
     import pyarrow.parquet as pq
 
-    columns = ["verdict", x, y, *({VERDICT: (), MARGIN: ("measured", "allowed")}.get(show, ("facts",)))]
+    columns = ["verdict", *keys, *({VERDICT: (), MARGIN: ("measured", "allowed")}.get(show, ("facts",)))]
     with _parquet(swept.path):
         found = pq.read_table(swept.path, columns=columns, filters=[("claim", "=", claim)]).to_pydict()
-    celled = swept.design == "grid" and {x, y} <= set(swept.axes)
-    across, up = ([as_column(value) for value in found[key]] for key in (x, y))
     # Of the whole table, so that all claims have the same map.
     scales = [
-        scale_of(key, swept.axes.get(key), list(map(as_column, swept.values[key])), celled=celled) for key in (x, y)
+        scale_of(key, swept.axes.get(key), list(map(as_column, swept.values[key])), celled=celled) for key in keys
     ]
+    at = [scale.places(list(map(as_column, found[scale.key]))) for scale in scales]
+    verdicts = tuple(found["verdict"])
     if show == VERDICT:
-        numbers = np.full(len(across), math.nan)
+        numbers = np.full(len(verdicts), math.nan)
     elif show == MARGIN:
         numbers = np.array(list(map(_margin, found["measured"], found["allowed"])), dtype=np.float64)
     else:
         numbers = np.array([_fact(json.loads(text).get(show)) for text in found["facts"]], dtype=np.float64)
-    return Sheet(
-        claim=claim,
-        show=show,
-        x=scales[0],
-        y=scales[1],
-        celled=celled,
-        at=np.stack([scales[0].places(across), scales[1].places(up)], axis=1),
-        verdicts=tuple(found["verdict"]),
-        numbers=numbers,
-        alone=set(besides(swept, x, y)) <= {"seed"},
-    )
+    return scales, at, verdicts, numbers
+
+
+def share_supported(supported: int, decided: int) -> tuple[float, float, float]:
+    """The share supported of so many decided points, and the ends of its exact 95% interval (Clopper and Pearson's)."""
+    return supported / decided, *proportion_interval(supported, decided, 0.025)
 
 
 def _margin(measured: float | None, allowed: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Maps of a sweep: a figure for each claim over two keys, with the lines known beforehand and the numbers behind it."""
+"""Maps of a sweep: a figure for each claim over two keys, or over the only one, with the lines known beforehand and the numbers behind it."""
 
 import math
 import re
@@ -12,18 +12,21 @@ import numpy as np
 
 from checks.claim import Claim, Verdict
 from checks.files import save_json
-from checks.sweeps.boundaries import PENALTY, Plane, asked, foreseen, is_map_of_numbers
+from checks.sweeps.boundaries import PENALTY, Line, Plane, asked, foreseen, is_map_of_numbers
 from checks.sweeps.mapped import (
     MARGIN,
     VERDICT,
+    Profile,
     Sheet,
     Swept,
     besides,
+    chosen_keys,
     counts_exactly,
     facts_of,
+    profile_of,
     read_sweep,
+    share_supported,
     sheet_of,
-    two_keys,
 )
 from theory.setting import PolysemeError
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from checks.figures.map_frame import Known
 
 FOLDER = "maps"
+_BARS = "Bars: exact 95% intervals of each share by itself (Clopper and Pearson's)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ def draw_maps(
     swept = read_sweep(folder)
     if claim is not None and claim not in swept.claims:
         raise PolysemeError(f"--claim {claim}: got no claim of this sweep, expected one of {', '.join(swept.claims)}")
-    keys = two_keys(swept, x, y)
+    keys = chosen_keys(swept, x, y)
     chosen = _with_numbers(swept, (claim,) if claim else swept.claims, show)
     written = []
     for name in chosen:
@@ -70,19 +74,23 @@ def draw_maps(
 def draw_map(
     swept: Swept,
     name: str,
-    keys: tuple[str, str],
+    keys: Sequence[str],
     show: str,
     registered: Sequence[Claim],
     *,
     given: tuple[str | None, str | None] = (None, None),
 ) -> Map:
-    """The map of one claim over two keys; `given` are those that were asked for."""
-    sheet = sheet_of(swept, name, *keys, show)
-    plane = Plane(swept, sheet.x, sheet.y)
+    """The map of one claim over two keys, or its profile over one; `given` are those that were asked for."""
+    if len(keys) == 2:
+        sheet = sheet_of(swept, name, keys[0], keys[1], show)
+        plane = Plane(swept, sheet.x, sheet.y)
+    else:
+        sheet = profile_of(swept, name, keys[0], show)
+        plane = Plane.along(swept, sheet.x)
     known = _known(swept, plane, sheet, next((each.hypotheses for each in registered if each.id == name), ()))
     note = _note(swept, plane, sheet, known)
     return Map(
-        stem=_stem(swept, sheet, given=given),
+        stem=_stem(swept, sheet, keys if given != (None, None) else ()),
         figure=_figure(swept, sheet, known, note),
         numbers=_numbers(swept, plane, sheet, known, note),
     )
@@ -109,41 +117,47 @@ def _with_numbers(swept: Swept, claims: Sequence[str], show: str) -> tuple[str, 
     )
 
 
-def _known(swept: Swept, plane: Plane, sheet: Sheet, hypotheses: Sequence[Any]) -> "Known":
+def _known(swept: Swept, plane: Plane, sheet: Sheet | Profile, hypotheses: Sequence[Any]) -> "Known":
     from checks.figures.map_frame import Known
 
-    if not is_map_of_numbers(sheet.x, sheet.y):
+    if not is_map_of_numbers(plane.x, plane.y):
         return Known(foreseen={}, asked={})
     lines = foreseen(plane, sheet.claim, sheet.show, hypotheses, swept.drop)
     return Known(foreseen=lines, asked=asked(plane, hypotheses, swept.drop))
 
 
-def _figure(swept: Swept, sheet: Sheet, known: "Known", note: str) -> Any:
+def _figure(swept: Swept, sheet: Sheet | Profile, known: "Known", note: str) -> Any:
     from checks.figures.number_map import number_map
+    from checks.figures.number_profile import number_profile
     from checks.figures.verdict_map import verdict_map
+    from checks.figures.verdict_profile import verdict_profile
 
     words = re.sub(r"level_[a-z]\b", lambda found: f"level {found[0][-1].upper()}", sheet.claim.partition("/")[2])
     words = words.replace("_", " ")
     what = {VERDICT: "", MARGIN: ": measured over allowed"}.get(sheet.show, f": {sheet.show}")
-    draw = verdict_map if sheet.show == VERDICT else number_map
-    return draw(sheet, known, title=f"{words[:1].upper()}{words[1:]}{what}", note=note, axes_of_sweep=swept.axes)
+    told: dict[str, Any] = {
+        "title": f"{words[:1].upper()}{words[1:]}{what}",
+        "note": note,
+        "axes_of_sweep": swept.axes,
+    }
+    if isinstance(sheet, Profile):
+        return (verdict_profile if sheet.show == VERDICT else number_profile)(sheet, known, **told)
+    return (verdict_map if sheet.show == VERDICT else number_map)(sheet, known, **told)
 
 
-def _stem(swept: Swept, sheet: Sheet, *, given: tuple[str | None, str | None]) -> str:
+def _stem(swept: Swept, sheet: Sheet | Profile, named: Sequence[str]) -> str:
     """The claim's last part, and what is not as it would be by default."""
     last = [name.partition("/")[2] for name in swept.claims]
     short = sheet.claim.partition("/")[2]
     stem = short if last.count(short) == 1 else sheet.claim.replace("/", "-")
     if sheet.show != VERDICT:
         stem += "-" + re.sub(r"\W+", "_", sheet.show).strip("_")
-    if given != (None, None):
-        stem += f"-{sheet.x.key}-{sheet.y.key}"
-    return stem
+    return "-".join([stem, *named])
 
 
-def _note(swept: Swept, plane: Plane, sheet: Sheet, known: "Known") -> str:
+def _note(swept: Swept, plane: Plane, sheet: Sheet | Profile, known: "Known") -> str:
     """What a reader has to know to read the map."""
-    others = besides(swept, sheet.x.key, sheet.y.key)
+    others = besides(swept, *_keys(sheet))
     so_far = "" if swept.judged == swept.points else f" of {swept.points:,} so far"
     judged = f"{swept.judged:,} point{'s' * (swept.judged != 1)}{so_far}"
     if sheet.celled:
@@ -152,7 +166,9 @@ def _note(swept: Swept, plane: Plane, sheet: Sheet, known: "Known") -> str:
         what = what if sizes[-1] > 1 else ""
         number = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         over = f" (over {', '.join(others)})" if others else ""
-        said = [f"{judged}, {number} to a cell{over}{what}."]
+        said = [f"{judged}, {number} to a {'cell' if isinstance(sheet, Sheet) else 'value'}{over}{what}."]
+        if isinstance(sheet, Profile) and sheet.several:
+            said.append(_BARS if sheet.show == VERDICT else "Points of one value are drawn side by side.")
     else:
         kind = swept.design if swept.design == "random" else swept.design.title()
         too = f"; {' and '.join(others)} var{'y' if len(others) > 1 else 'ies'} besides" if others else ""
@@ -161,7 +177,9 @@ def _note(swept: Swept, plane: Plane, sheet: Sheet, known: "Known") -> str:
         places, sizes = np.unique(sheet.at, axis=0, return_counts=True)
         if shared := int((sizes > 1).sum()):
             said.append(f"{shared:,} of {len(places):,} places have several points.")
-        if sheet.contoured:
+        if isinstance(sheet, Profile) and sheet.show == VERDICT:
+            said.append("Within a row heights say nothing.")
+        if isinstance(sheet, Sheet) and sheet.contoured:
             said.append(
                 "Linear between points; nothing is drawn outside their hull, nor around points without a number."
             )
@@ -173,7 +191,7 @@ def _note(swept: Swept, plane: Plane, sheet: Sheet, known: "Known") -> str:
         said.append("What is foreseen is that of pure prompts.")
     if PENALTY.label in known.foreseen:
         said.append(r"$\lambda_c$: half of the neurons living, the concept of smallest weight.")
-    if not is_map_of_numbers(sheet.x, sheet.y):
+    if not is_map_of_numbers(plane.x, plane.y):
         said.append("No lines between names.")
     return " ".join(said)
 
@@ -182,30 +200,63 @@ def _word(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _numbers(swept: Swept, plane: Plane, sheet: Sheet, known: "Known", note: str) -> dict[str, Any]:
-    """The numbers behind a map."""
+def _keys(sheet: Sheet | Profile) -> tuple[str, ...]:
+    return (sheet.x.key, sheet.y.key) if isinstance(sheet, Sheet) else (sheet.x.key,)
+
+
+def _numbers(swept: Swept, plane: Plane, sheet: Sheet | Profile, known: "Known", note: str) -> dict[str, Any]:
+    """The numbers behind a map; lines of a profile are the places at which they cut it."""
+
+    def places(line: Line) -> list[Any]:
+        return [piece.tolist() if isinstance(sheet, Sheet) else float(piece[0, 0]) for piece in line]
+
     found: dict[str, Any] = {
         "claim": sheet.claim,
         "show": sheet.show,
         "points": {"judged": swept.judged, "in the design": swept.points},
-        **{side: _axis(scale) for side, scale in (("x", sheet.x), ("y", sheet.y))},
+        "x": _axis(sheet.x),
+        **({"y": _axis(sheet.y)} if isinstance(sheet, Sheet) else {}),
         "note": note,
         "other keys at lines": plane.settled,
-        "foreseen": {label: [piece.tolist() for piece in line] for label, line in known.foreseen.items()},
+        "foreseen": {label: places(line) for label, line in known.foreseen.items()},
         "asked": {
-            key: {"towards": list(edge.towards), "holds": edge.where, "line": [piece.tolist() for piece in edge.line]}
+            key: {
+                "towards": list(edge.towards) if isinstance(sheet, Sheet) else edge.towards[0],
+                "holds": edge.where,
+                "line": places(edge.line),
+            }
             for key, edge in known.asked.items()
         },
     }
     if not sheet.celled:
         numbers = {} if sheet.show == VERDICT else {"numbers": sheet.numbers}
         return found | {"at": sheet.at, "verdicts": list(sheet.verdicts), **numbers}
+    if isinstance(sheet, Profile):
+        return found | {"cells": [_value(sheet, j, points) for j, points in sorted(sheet.cells().items())]}
     cells = []
     for (j, i), points in sorted(sheet.cells().items()):
-        counts = Counter(sheet.verdicts[point] for point in points)
-        cell = {"x": sheet.x.values[j], "y": sheet.y.values[i], **{verdict: counts[verdict] for verdict in Verdict}}
-        cells.append(cell | ({} if sheet.show == VERDICT else {sheet.show: _or_none(sheet.centre(points))}))
+        cells.append({"x": sheet.x.values[j], "y": sheet.y.values[i]} | _cell(sheet, points))
     return found | {"cells": cells}
+
+
+def _cell(sheet: Sheet | Profile, points: Sequence[int]) -> dict[str, Any]:
+    """How many points have each verdict, and their number."""
+    counts = Counter(sheet.verdicts[point] for point in points)
+    number = {} if sheet.show == VERDICT else {sheet.show: _or_none(sheet.centre(points))}
+    return {verdict: counts[verdict] for verdict in Verdict} | number
+
+
+def _value(sheet: Profile, j: int, points: Sequence[int]) -> dict[str, Any]:
+    """What a profile shows at one value."""
+    cell = {"x": _axis(sheet.x)["values"][j]} | _cell(sheet, points)
+    if sheet.show != VERDICT:
+        return cell | {"numbers": [_or_none(number) for number in sheet.numbers[list(points)].tolist()]}
+    if not sheet.several:
+        return cell
+    supported = cell[Verdict.SUPPORTED]
+    decided = supported + cell[Verdict.REFUTED]
+    share, *interval = share_supported(supported, decided) if decided else (None,)
+    return cell | {"share supported": share, "interval": interval or None}
 
 
 def _or_none(number: float) -> float | None:

@@ -11,7 +11,7 @@ from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, ov
 
 from checks.claims import CLAIMS
 from checks.figures.number_map import triangulated
-from checks.sweeps.mapped import read_sweep, sheet_of, two_keys
+from checks.sweeps.mapped import chosen_keys, read_sweep, sheet_of
 from checks.sweeps.maps import draw_map
 
 SOBOL = (
@@ -36,7 +36,7 @@ def tables(folder: Path) -> dict:
 
 
 def drawn(swept, show="verdict"):
-    return draw_map(swept, LEARNED, two_keys(swept, None, None), show, CLAIMS).figure
+    return draw_map(swept, LEARNED, chosen_keys(swept, None, None), show, CLAIMS).figure
 
 
 def figures() -> dict:

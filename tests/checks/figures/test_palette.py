@@ -64,6 +64,7 @@ def every_figure() -> dict:
         "uses": uses_graph(records),
         "margins": measured_against_allowed(records),
         **sibling("test_maps").figures(),
+        **sibling("test_profiles").figures(),
         "conditions": conditions_figure(shipped()),
     }
 

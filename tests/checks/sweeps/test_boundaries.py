@@ -9,7 +9,7 @@ from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, ov
 from checks.claims import CLAIMS
 from checks.sweeps import boundaries
 from checks.sweeps.boundaries import EVERY_CONCEPT, PENALTY, SHARES, Plane, asked, foreseen, share_of_widths
-from checks.sweeps.mapped import VERDICT, read_sweep, sheet_of, two_keys
+from checks.sweeps.mapped import VERDICT, chosen_keys, read_sweep, sheet_of
 from theory.setting import Regime
 from theory.thresholds import critical_penalty, share_learnable
 
@@ -20,7 +20,7 @@ HYPOTHESES = next(claim.hypotheses for claim in CLAIMS if claim.id == LEARNED)
 
 def plane(folder, x=None, y=None) -> Plane:
     swept = read_sweep(folder)
-    sheet = sheet_of(swept, LEARNED, *two_keys(swept, x, y), VERDICT)
+    sheet = sheet_of(swept, LEARNED, *chosen_keys(swept, x, y), VERDICT)
     return Plane(swept, sheet.x, sheet.y)
 
 
@@ -182,7 +182,7 @@ def test_names_that_formulas_use_stand_in_their_middle(tmp_path):
     (piece,) = asked(of, HYPOTHESES, ("light_penalty",))["light_penalty"].line
     np.testing.assert_allclose(piece[:, 0], 2, rtol=1e-4)  # lam m K1 = 0.02
     # The key that follows the name is a direction of its own, beside the first that varies.
-    assert two_keys(read_sweep(swept), "m", None) == ("m", "K1") and plane(swept, "m", "lam").settled == {"K1": 2}
+    assert chosen_keys(read_sweep(swept), "m", None) == ("m", "K1") and plane(swept, "m", "lam").settled == {"K1": 2}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ OF_FATES = next(claim.hypotheses for claim in CLAIMS if claim.id == FATES)
 
 def of_fates(folder, x: str, text: str, points: list[dict]) -> Plane:
     swept = read_sweep(write_sweep(folder, points, lambda _: [a_record(FATES, "supported", 0.0, 0.0)], text=text))
-    sheet = sheet_of(swept, FATES, *two_keys(swept, x, None), VERDICT)
+    sheet = sheet_of(swept, FATES, *chosen_keys(swept, x, None), VERDICT)
     return Plane(swept, sheet.x, sheet.y)
 
 

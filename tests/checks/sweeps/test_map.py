@@ -21,7 +21,7 @@ from sweep_tables import (
 from checks.claim import Verdict
 from checks.figures.number_map import cell_numbers
 from checks.sweeps.axes import Range, Values
-from checks.sweeps.mapped import read_sweep, sheet_of, two_keys
+from checks.sweeps.mapped import chosen_keys, read_sweep, sheet_of
 from checks.sweeps.scales import scale_of
 
 # Lines take thousands of regimes; run-time types are checked where all kinds of maps are drawn, in the tests of figures' colours.
@@ -127,7 +127,7 @@ def test_facts_are_means(folder, tmp_path):
 def test_a_sweep_that_still_runs_has_its_whole_map(tmp_path):
     of = write_sweep(tmp_path, POINTS[:7], every_verdict, total=len(POINTS))
     swept = read_sweep(of)
-    assert (swept.judged, swept.points) == (7, 120) and two_keys(swept, None, None) == ("m", "lam")
+    assert (swept.judged, swept.points) == (7, 120) and chosen_keys(swept, None, None) == ("m", "lam")
     sheet = sheet_of(swept, LEARNED, "m", "lam", "verdict")
     assert sheet.x.values == WIDTHS and len(sheet.y.values) == 5 and len(sheet.cells()) == 2
     assert call("map", of)[0] == 0
@@ -176,7 +176,7 @@ def test_a_key_that_follows_a_name_is_a_direction(tmp_path):
         {"m": m, "lam": 0.1 * ratio / m, "seed": seed} for m in WIDTHS for ratio in (0.1, 0.2) for seed in range(4)
     ]
     of = write_sweep(tmp_path, points, every_verdict, text=text)
-    assert two_keys(read_sweep(of), None, None) == ("m", "lam")
+    assert chosen_keys(read_sweep(of), None, None) == ("m", "lam")
     assert call("map", of)[0] == 0
     found = numbers(of / "maps" / "every_concept_is_learned.json")
     assert len(found["at"]) == 48 and found["other keys at lines"] == {"seed": 1}
@@ -266,15 +266,6 @@ def test_a_table_of_something_else_is_refused(tmp_path):
 def test_a_sweep_without_a_point_yet_is_refused(tmp_path):
     status, _, told = call("map", write_sweep(tmp_path, [], every_verdict, total=5))
     assert status == 2 and "wait" in told
-
-
-def test_one_key_makes_no_map(tmp_path):
-    text = GRID.replace('lam = { from = 1e-4, to = 1e-2, scale = "log", count = 5 }', "lam = 1e-3").replace(
-        "seed = { from = 0, to = 3, count = 4 }", ""
-    )
-    of = write_sweep(tmp_path, over_grid(m=WIDTHS), every_verdict, text=text)
-    status, _, told = call("map", of)
-    assert status == 2 and "a sweep over m, expected two keys" in told
 
 
 def test_scales_are_those_of_the_axis():
