@@ -16,7 +16,10 @@ def map(
         str | None, typer.Option("--x", metavar="KEY", help="The key across; the first that varies if absent.")
     ] = None,
     y: Annotated[
-        str | None, typer.Option("--y", metavar="KEY", help="The key upwards; the next that varies if absent.")
+        str | None,
+        typer.Option(
+            "--y", metavar="KEY", help="The key upwards; the next that varies if absent. None if one key varies."
+        ),
     ] = None,
     claim: Annotated[
         str | None, typer.Option(metavar="ID", help="This claim alone; every claim of the sweep if absent.")
@@ -31,6 +34,8 @@ def map(
     claim_files: ClaimFiles = None,
 ) -> None:
     """Draw where claims hold: a map over two keys of a sweep for each claim, as SVG and PDF, with the numbers behind it.
+
+    Of a sweep over one key, besides the seed, a profile: the share supported at each value, or its margins, or a fact.
 
     Over it the boundaries that the theory foresees, where it foresees one, and the edges of the hypotheses that the sweep
     dropped: what lies between both is what a condition asks in excess.

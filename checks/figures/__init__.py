@@ -12,5 +12,8 @@ graph       what rests on what
 map_frame   maps over two keys of a sweep: panel, lines known beforehand, legend
 verdict_map where a claim holds
 number_map  its margins with their contours, or a fact
+profile_frame    the same over the only key of a sweep: rows, vertical lines
+verdict_profile  the share supported at each value, with its interval
+number_profile   margins with their median, or a fact with its mean
 symbols     what an axis says for a key of a regime
 """

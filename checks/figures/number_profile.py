@@ -78,7 +78,7 @@ def _upward(sheet: Profile, rows: Mapping[str, Any]) -> Upward:
     if sheet.show == MARGIN:
         positive = finite[finite > 0].tolist()
         scale = Scale(
-            key=MARGIN, kind="log", values=(), first=min(0.5, *positive) / 1.5, last=max(2.0, *positive) * 1.5
+            key=MARGIN, kind="log", values=(), first=min([0.5, *positive]) / 1.5, last=max([2.0, *positive]) * 1.5
         )
         ticks = round_numbers(scale)
         step = math.ceil(len(ticks) / _MOST_TICKS)  # more than a few are powers of ten, 1 among them

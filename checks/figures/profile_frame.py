@@ -13,8 +13,8 @@ from checks.sweeps.boundaries import Edge
 from checks.sweeps.mapped import Profile
 from checks.sweeps.scales import Scale
 
-# Inches: a row, a line of words above the panel, between neighbours of one value at most, and what a letter needs.
-ROW, _WORDS, _APART, _LETTER = 0.18, 0.14, 0.055, 0.058
+# Inches: a row, a line of words above the panel, between neighbours of one value at most, and what a letter and an arrow need.
+_ROW, _WORDS, _APART, _LETTER, _ARROW = 0.18, 0.14, 0.055, 0.058, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,10 @@ class ProfileFrame(Frame[Profile]):
         self._names = _names(known.asked, sheet.x, PANEL - (left - LEFT))
         above = _WORDS * max((name.level for name in self._names), default=0)
         super().__init__(sheet, title=title, note=note, axes_of_sweep=axes_of_sweep, left=left, tall=tall, above=above)
-        inch = (upward.last - upward.first) / (tall - ROW * (len(upward.below) + len(upward.above)))
-        self.rows = {name: upward.first - (j + 0.5) * ROW * inch for j, name in enumerate(upward.below)}
-        self.rows |= {name: upward.last + (j + 0.5) * ROW * inch for j, name in enumerate(upward.above)}
-        bottom, top = upward.first - len(upward.below) * ROW * inch, upward.last + len(upward.above) * ROW * inch
+        inch = (upward.last - upward.first) / (tall - _ROW * (len(upward.below) + len(upward.above)))
+        self.rows = {name: upward.first - (j + 0.5) * _ROW * inch for j, name in enumerate(upward.below)}
+        self.rows |= {name: upward.last + (j + 0.5) * _ROW * inch for j, name in enumerate(upward.above)}
+        bottom, top = upward.first - len(upward.below) * _ROW * inch, upward.last + len(upward.above) * _ROW * inch
         self.panel.set_ylim(bottom, top)
         for start, end in ((bottom, upward.first), (upward.last, top)):
             if end > start:
@@ -119,7 +119,7 @@ def _names(asked: Mapping[str, Edge], scale: Scale, wide: float) -> list[_Name]:
     found: list[_Name] = []
     ends: list[tuple[int, float, float]] = []
     for key, edge in asked.items():
-        half = (_LETTER * len(key) + 0.25) / 2
+        half = (_LETTER * len(key) + (_ARROW if pointed(key, edge, 0) != key else 0.06)) / 2
         for piece in edge.line if edge.where != "beside" else edge.line[:1]:
             at = (float(scale.even(piece[:1, 0])[0]) - low) / (high - low) * wide
             middle = min(max(at, half), wide - half)

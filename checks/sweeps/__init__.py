@@ -9,7 +9,7 @@ folder      one file for each point, whole or absent
 run         the sweep itself
 table       the tidy table, in Parquet
 scales      one direction of a map
-mapped      a sweep read back for a map
+mapped      a sweep read back for a map, or for a profile
 boundaries  lines known beforehand: the theory's, and those of hypotheses
 maps        a figure for each claim, with the numbers behind it
 brackets    between which scanned values a threshold lies

@@ -200,3 +200,12 @@ def test_a_margin_of_less_than_zero_is_said_to_be_one(tmp_path):
     of = read_sweep(write_profile(tmp_path, lambda r: [a_record(LEARNED, "supported", a_margin(r), 1.0)]))
     words = legend(drawn(of, "margin"))
     assert any("0 or less, which has no logarithm" in text for text in words)
+
+
+@pytest.mark.parametrize("margins", [(0.0, 0.0), (None, None), (0.0, None), (1e-300, 1e200), (1.0, 1.0)])
+def test_margins_of_any_size_and_none_at_all_are_drawn(tmp_path, margins):
+    def judged(regime):
+        return [a_record(LEARNED, "supported", margins[regime.ensemble.seed], 1.0)]
+
+    axes = drawn(read_sweep(write_profile(tmp_path, judged, seeds=range(2))), "margin").axes[0]
+    assert 2 <= len(axes.yaxis.get_ticklocs()) <= 12 and 0.0 in axes.yaxis.get_ticklocs(), "the bound has a tick"

@@ -94,7 +94,7 @@ def test_a_sweep_that_still_runs_says_where_no_point_is(tmp_path):
 
 
 def test_lines_cut_the_key_where_the_hypothesis_does(folder, tmp_path):
-    """`wide` asks m >= 10 K1 ln(5 K1) or so: the edge is asked of the hypothesis itself, on both sides of it."""
+    """Just below and just above its line the hypothesis is asked itself."""
     from checks.claims import CLAIMS
 
     assert call("map", folder, "--out", tmp_path)[0] == 0
