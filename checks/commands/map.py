@@ -37,7 +37,7 @@ def map(
 
     Of a sweep over one key, besides the seed, a profile: the share supported at each value, or its margins, or a fact.
 
-    Over it the boundaries that the theory foresees, where it foresees one, and the edges of the hypotheses that the sweep
+    Over both the boundaries that the theory foresees, where it foresees one, and the edges of the hypotheses that the sweep
     dropped: what lies between both is what a condition asks in excess.
 
     Example: polyseme map out/width

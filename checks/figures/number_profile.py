@@ -46,7 +46,8 @@ def number_profile(
             bound = Line2D([], [], color=INK, lw=0.9)
             entries.append(Entry(handle=bound, words="at its bound: measured = allowed"))
         for row, here in rows.items():
-            handle = Line2D([], [], ls="none", color=INK, marker="$-$" if row == NONE else f"${row.strip('$')}$", ms=6)
+            symbol, size = ("$-$", 6) if row == NONE else (f"${row.strip('$')}$", 10 if row == BELOW_ZERO else 6)
+            handle = Line2D([], [], ls="none", color=INK, marker=symbol, ms=size, mew=0.1)
             many = f"{int(here.sum()):,} point{'s' * (int(here.sum()) > 1)}"
             entries.append(Entry(handle=handle, words=many + _words(sheet, row)))
         entries += without_points(sheet) if sheet.celled else []

@@ -171,6 +171,21 @@ def test_words_do_not_meet_and_nothing_is_cut_off(swept):
                 assert inside, (name, show, text)
 
 
+def test_long_names_below_the_panel_are_folded(tmp_path):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    weights = [(x / 100, (100 - x) / 100) for x in (50, 60, 70, 75, 80, 90, 95, 99)]
+    text = one_key("lam = 1e-3") + f"[concepts]\nweights = {{ values = {[list(each) for each in weights]} }}\n"
+    of = read_sweep(write_sweep(tmp_path, over_grid(weights=weights, seed=range(2)), mixed, text=text))
+    figure = drawn(of)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    axes = figure.axes[0]
+    boxes = [text.get_window_extent(renderer) for text in [*axes.get_xticklabels(), axes.xaxis.label, *figure.texts]]
+    assert len(boxes) == len(weights) + 3 and not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert "\n" in axes.get_xticklabels()[0].get_text()
+
+
 def test_names_of_neighbouring_edges_are_above_each_other(swept):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
