@@ -115,6 +115,14 @@ MIRRORED = Hypothesis(
     arranged={"model": {"neurons": "mirrored"}},
 )
 
+GENERIC = Hypothesis(
+    key="generic",
+    name="level S does not hold, so cross blocks live: neurons = independent, or p_plus other than 1/2",
+    holds=lambda regime: regime.model.neurons != "mirrored" or regime.prompt.p_plus != 0.5,
+    got=lambda regime: f"neurons = {regime.model.neurons}, p_plus = {regime.prompt.p_plus:g}",
+    suggests={"model": {"neurons": ("independent",)}},
+)
+
 ATTENTION_STARTS = Hypothesis(
     key="attention_starts",
     name="attention can learn: sigma_0 > 0",

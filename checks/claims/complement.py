@@ -10,6 +10,7 @@ from checks.evidence import Compared, Evidence
 from checks.hypotheses import (
     ATTENTION_STARTS,
     DISTINCT,
+    GENERIC,
     GENTLE,
     MLP_STARTS,
     PENALISED,
@@ -53,7 +54,7 @@ DEAD_BLOCKS = Claim(
     statement="Under population descent of the full model the blocks outside the closure stay zero.",
     formula=r"W_K^{ba}(t) = 0",
     section="4",
-    hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS),
+    hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS, GENERIC),
     asserts=lambda: LEVEL_B_BLOCKS,
     measure=_dead_blocks,
     rule=RoundOff(reason=COLLECTED),

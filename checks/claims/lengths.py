@@ -99,6 +99,7 @@ def _mismatches(odds: float) -> np.ndarray:
 
 def _outvoted(laboratory: Laboratory, asserted: Odds) -> Evidence:
     law, wrong, judged, table = pure_law(laboratory), 0, 0, []
+    _require_odds_that_tell(np.stack([_odds(one.model, law) for one in trained(laboratory)]))
     for one in trained(laboratory):
         odds, once = asserted(one.model, law), turns_once(one.model, law.regime, law.M, law.Q)[0]
         for (k, j), value in np.ndenumerate(odds):
@@ -122,6 +123,15 @@ def _outvoted(laboratory: Laboratory, asserted: Odds) -> Evidence:
         raise OutsideHypotheses("needs prompts whose answer is more than round-off, and there is none")
     row = Exact(name="prompts on the other side of the odds", residual=sp.Integer(wrong))
     return Evidence(rows=(row,), facts={"prompts": judged, "odds": table})
+
+
+def _require_odds_that_tell(odds: Float[np.ndarray, "... K1 2"]) -> None:
+    """OutsideHypotheses where whole numbers of demonstrations lie on the same side of all odds and of their roots."""
+    first, of_root = (np.ceil(np.minimum(x, MOST_ODDS)) for x in (odds, np.sqrt(odds)))
+    if (first == of_root).all():
+        raise OutsideHypotheses(
+            f"needs a model in which a match outvotes two others, or no number tells the odds from their root; here the odds are at most {odds.max():.3g}"
+        )
 
 
 def _margin(laboratory: Laboratory, one: Trained, law: Law, k: int, j: int, mismatches: int) -> float:

@@ -182,6 +182,8 @@ REGIMES: dict[str, tuple[dict[str, dict], set[str]]] = {
     "nearly equal features": ({"concepts": {"kappa_x": 0.999, "kappa_y": 0.999}}, set()),
     "equal features to nine digits": ({"concepts": {"kappa_x": 1 - 1e-9}}, PURE_ONLY),
     "many demonstrations": ({"prompt": {"L": 12}}, {LAW}),
+    "mirrored neurons and fair signs": ({"model": {"neurons": "mirrored"}}, {DEAD, POPULATION}),
+    "mirrored neurons and uneven signs": ({"model": {"neurons": "mirrored"}, "prompt": {"p_plus": 0.3}}, {MIRRORED}),
     "mirrored neurons that are all dead": (
         {
             "concepts": {"K2": 2, "d_x": 7, "d_y": 4, "kappa_x": 0.42, "kappa_y": 0.25},
