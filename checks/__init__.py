@@ -8,22 +8,16 @@ ledger      what verdicts rest on, over the graph of claims
 claims/     one file per family, and the registry CLAIMS
 controls    wrong theories that the checks must refute
 laboratory  the only door to sim
-ensembles   seeds of the stochastic reduced recursion, drawn, run in processes, and the error curve that they have
-splitting   the same for errors too rare to be counted
-deviations  such seeds beside the path of descent: how far apart they are
+stochastic/ seeds of the stochastic reduced recursion: ensembles, rare errors, how far from the path of descent
 conditioning    what round-off is relative to
-scenarios   laws on which a trained model is tested
-transfer    a model trained once, its coefficients beside its weights, on such a law
-transfer_curves     learning curves on such laws, the ensemble beside the theory
-transfer_table      one trained model on many of them, in a table
+transfer/   other laws than that of training, and what a trained model does there
 gallery     the two figures by one command
 pathwise    how far two runs of one recursion may be apart
 court       hypotheses, evidence, rule and wrong twin of one claim, as a record
 own_claims  claims from users' files
-random_regimes  regimes for claims about any regime
-random_concepts concepts for claims about the dynamics, from a declared law, and what is seen of them
-phase_diagrams  which share of them is learned, over width, number and penalty
-strategies, falsify   random regimes, and the search for a counterexample
+at_random/  regimes and concepts from declared laws, for claims, searches and property tests
+phase_diagrams  which share of such concepts is learned, over width, number and penalty
+falsify     the search for a counterexample
 audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
 exhibits    its figures, with their captions
@@ -35,8 +29,7 @@ report/     the page that is written, and several runs side by side
 files       files that are whole or absent
 spelling    what somebody meant who mistyped a name
 changed     in what a regime differs from the default one: in words, and as a file
-run_folder, processes  runs that survive: plans and checkpoints; chunks side by side
-initial_state   reading and checking initial states
+runs/       runs that survive: plans and checkpoints; chunks side by side; initial states
 cli, commands/   the command line
 terminal    errors as sentences, and progress bars
 readme      the generated parts of the README

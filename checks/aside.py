@@ -10,7 +10,7 @@ from checks.claim import Claim
 from checks.claims import CLAIMS
 from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record
-from checks.processes import cores, without_interrupts
+from checks.runs.processes import cores, without_interrupts
 from theory.setting import Regime
 
 FEWEST = 10

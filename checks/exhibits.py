@@ -15,7 +15,7 @@ from checks.gallery import Drawing, learning_drawing, transfer_drawing
 from checks.ledger import Record
 from checks.report.run import FigureEntry
 from checks.report.steps import CLAIMS_OF
-from checks.transfer_curves import Elsewhere
+from checks.transfer.curves import Elsewhere
 from theory.setting import Regime
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, reject, settings, t
 from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 
+from checks.at_random.strategies import regimes
 from checks.changed import changed
 from checks.claim import Claim, Verdict
 from checks.court import grant, judge
 from checks.laboratory import Laboratory
-from checks.strategies import regimes
 from theory.setting import PolysemeError, Regime, RegimeError
 
 # A confirmation draws everything afresh: another seed, far from those of the search.

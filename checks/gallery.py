@@ -12,8 +12,8 @@ import numpy as np
 
 from checks.curves import Curves, level_of, noisy_curves, theory_curves
 from checks.files import save_json, save_npz
-from checks.scenarios import Scenario
-from checks.transfer_curves import QUANTITIES, Elsewhere, elsewhere, pure_laws, same_as_training
+from checks.transfer.curves import QUANTITIES, Elsewhere, elsewhere, pure_laws, same_as_training
+from checks.transfer.scenarios import Scenario
 from theory.setting import Regime
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def draw_figures(
     context with a callback for a long task. PolysemeError for scenarios or a run that are impossible, before anything is trained.
     """
     from checks.figures.style import save_figure
-    from checks.run_folder import train
+    from checks.runs.folder import train
     from sim.initial import draw_initial
 
     regime = figure_regime(regime)

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from checks.ensembles import Stream, generator
-from checks.random_concepts import alternating
+from checks.at_random.concepts import alternating
+from checks.stochastic.ensembles import Stream, generator
 from theory.concepts import Concepts, Numbers, Start
 from theory.setting import Regime
 from theory.thresholds import critical_penalty, share_learnable

@@ -19,8 +19,8 @@ from checks.laboratory import Effort, Laboratory
 from checks.ledger import Record, close_over_uses
 from checks.report.page import write_report
 from checks.report.run import Equation, Run, save_run
-from checks.scenarios import scenario
-from checks.transfer_curves import DEFAULT, Elsewhere, can_keep_weights, elsewhere, thinned, without_weights
+from checks.transfer.curves import DEFAULT, Elsewhere, can_keep_weights, elsewhere, thinned, without_weights
+from checks.transfer.scenarios import scenario
 from theory.derive import Recursion, derive
 from theory.notation import fates, notation
 from theory.setting import Regime

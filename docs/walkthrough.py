@@ -33,8 +33,8 @@ with app.setup:
     from checks.laboratory import Laboratory
     from checks.pathwise import COLLECTED, evidence_of_paths
     from checks.rules.exact import UNIT, RoundOff
-    from checks.scenarios import of_length, scenario, training_law
-    from checks.transfer import answered_wrongly
+    from checks.transfer.models import answered_wrongly
+    from checks.transfer.scenarios import of_length, scenario, training_law
     from theory.closure import LEVELS, closure
     from theory.derive import derive
     from theory.idempotents import Idempotents, law_residuals, resolve
@@ -349,7 +349,7 @@ def _(laboratory, law, regime, reduced, weights):
         for _name, (_said, _seen, _gap) in transfer.items()
     )
     mo.md(
-        "The trained model under other laws; `checks.scenarios` has more, and a plus sign joins them:\n\n"
+        "The trained model under other laws; `checks.transfer.scenarios` has more, and a plus sign joins them:\n\n"
         f"| scenario | what it is | error foreseen | measured | difference of $f$ |\n|:--|:--|:--|:--|:--|\n{_rows}"
     )
     return tested, transfer

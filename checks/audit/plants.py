@@ -9,10 +9,10 @@ import numpy as np
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
 
+from checks.at_random.regimes import of_pure_prompts
 from checks.audit.operators import DELTA, RECURSION, SYSTEM
 from checks.claim import Claim
 from checks.claims import CLAIMS
-from checks.random_regimes import of_pure_prompts
 from theory import forward as fw
 from theory.derive import Recursion, derive
 from theory.lower import System, compile_recursion, system_of

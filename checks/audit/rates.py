@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from checks.at_random.regimes import of_pure_prompts
 from checks.audit.operators import DELTA, coefficient
 from checks.audit.plants import BY_ID
 from checks.claim import Verdict
 from checks.laboratory import Laboratory
-from checks.random_regimes import of_pure_prompts
 from checks.rules.bound import proportion_interval
 from theory.derive import derive
 from theory.lower import System, compile_recursion

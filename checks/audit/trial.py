@@ -111,8 +111,8 @@ def _separating_regime(plant: Plant, bench: Bench) -> str:
     """A regime in which the drift of a planted recursion is refuted, in words; nothing if none of many does it."""
     from hypothesis import HealthCheck, Phase, given, settings
 
+    from checks.at_random.strategies import regimes
     from checks.changed import changed
-    from checks.strategies import regimes
 
     claim, found = BY_ID["gradient/level_b_drift_matches_population_autograd"], []
 

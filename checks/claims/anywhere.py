@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from checks import controls
+from checks.at_random.regimes import of_pure_prompts
 from checks.claim import Claim, WrongTwin
 from checks.claims.gradient import POPULATION_DRIFT
 from checks.claims.trajectories import ANY_START
@@ -13,7 +14,6 @@ from checks.controls import Theory
 from checks.evidence import Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF
-from checks.random_regimes import of_pure_prompts
 from theory.lower import system_of
 
 REGIMES, SEED, STEPS = 12, 20, 12

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
+from checks.at_random.concepts import ORDINARY, STEPS, Law, Watched, draw, ordinary
 from checks.claim import Claim, WrongTwin
 from checks.claims.concepts import SINGLE_CONCEPTS
 from checks.claims.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
 from checks.evidence import Bounded, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF, STATISTICS
-from checks.random_concepts import ORDINARY, STEPS, Law, Watched, draw, ordinary
 from checks.rules.bound import UpperBound
 
 # -- the criterion, exact at level S --------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from checks.hypotheses import MATCHED
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF, Basis, Ground
 from checks.rules.exact import RoundOff
-from checks.scenarios import Law, Scenario, of_length, scenario
-from checks.transfer import compared, pure_law, trained, wrong_prompts
+from checks.transfer.models import compared, pure_law, trained, wrong_prompts
+from checks.transfer.scenarios import Law, Scenario, of_length, scenario
 from theory.transfer import Model, best_odds, least_odds
 
 ZERO = RoundOff(reason="16 K1 (L + 1) unit round-offs: a sum of the probabilities of prompts, which are zero or not")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from checks.at_random.concepts import Law, draw
 from checks.claim import Claim, WrongTwin
 from checks.claims.concepts import SINGLE_CONCEPTS
 from checks.claims.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
@@ -12,7 +13,6 @@ from checks.evidence import Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS
 from checks.phase_diagrams import learned, over_penalty
-from checks.random_concepts import Law, draw
 from theory.concepts import Concepts, Start
 
 # Three demonstrations at least: with two a mixed prompt is a tie, which any trace of attention tips. Five at most: lam_c is to leading

@@ -13,11 +13,11 @@ from jaxtyping import Float
 
 from checks.claim import Claim, Hypothesis, OutsideHypotheses, Plan, WrongTwin
 from checks.claims.error_curve import CURVE, learnable
-from checks.ensembles import Seeds, Stream, draw_at, generator, in_chunks, side_by_side
 from checks.evidence import Evidence, Points
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.rate import Rate
+from checks.stochastic.ensembles import Seeds, Stream, draw_at, generator, in_chunks, side_by_side
 from theory.coefficients import project
 from theory.ensemble import Ensemble
 from theory.escape import LEARNED, plateau

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from checks.at_random.regimes import with_noise
 from checks.claim import Claim, Plan, WrongTwin
 from checks.evidence import Compared, Estimated, Evidence
 from checks.laboratory import Arrays, Laboratory, Sampling
 from checks.ledger import ROUND_OFF, STATISTICS
-from checks.random_regimes import with_noise
 from checks.rules.equivalence import Equivalence
 from checks.rules.exact import RoundOff
 from theory.setting import Regime

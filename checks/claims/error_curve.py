@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Int
 
 from checks.claim import Claim, Hypothesis, OutsideHypotheses, Plan, WrongTwin
-from checks.ensembles import Curve, Stream, error_curve, generator, in_chunks
 from checks.evidence import Estimated, Evidence
 from checks.hypotheses import MATCHED, MINIBATCHES, MLP_STARTS, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.bound import proportion_interval
 from checks.rules.equivalence import Equivalence
+from checks.stochastic.ensembles import Curve, Stream, error_curve, generator, in_chunks
 from theory.coefficients import project
 from theory.ensemble import Ensemble
 from theory.setting import Regime

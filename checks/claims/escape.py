@@ -9,12 +9,12 @@ import numpy as np
 from checks.claim import Claim, Hypothesis, OutsideHypotheses, Plan, WrongTwin
 from checks.claims.error_curve import CURVE, design, facts_of, learnable, main_curve, pilot, regime_of, window
 from checks.claims.rate_of_error import rates
-from checks.ensembles import Seeds, Stream, draw_at, generator, in_chunks, side_by_side
 from checks.evidence import Estimated, Evidence
 from checks.hypotheses import FAIR
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.equivalence import Equivalence
+from checks.stochastic.ensembles import Seeds, Stream, draw_at, generator, in_chunks, side_by_side
 from theory.coefficients import project
 from theory.escape import Horizon, Plateau, plateau, predicted_error
 

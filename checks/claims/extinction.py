@@ -7,11 +7,11 @@ from jaxtyping import Float
 
 from checks.claim import Claim, OutsideHypotheses, WrongTwin
 from checks.claims.error_curve import CURVE, regime_of
-from checks.ensembles import Stream, draw_at, error_curve, generator, in_chunks
 from checks.evidence import Bounded, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF, STATISTICS
 from checks.rules.bound import UpperBound, proportion_interval
+from checks.stochastic.ensembles import Stream, draw_at, error_curve, generator, in_chunks
 from theory.coefficients import project
 from theory.ensemble import Ensemble
 from theory.setting import Regime

@@ -11,10 +11,10 @@ import numpy as np
 
 from checks.claim import OutsideHypotheses, Plan
 from checks.claims.error_curve import learnable, regime_of
-from checks.deviations import PILOT, Allowance, Fork, Forked, allowance, fork, inside, run_all, width_of
-from checks.ensembles import Stream
 from checks.laboratory import Laboratory
 from checks.rules.bound import UpperBound, proportion_interval
+from checks.stochastic.deviations import PILOT, Allowance, Fork, Forked, allowance, fork, inside, run_all, width_of
+from checks.stochastic.ensembles import Stream
 from theory.bounds import Path, Width, follow
 from theory.coefficients import project
 from theory.ensemble import Ensemble

@@ -18,13 +18,13 @@ from checks.claims.error_curve import (
     regime_of,
     window,
 )
-from checks.ensembles import Curve
 from checks.evidence import Compared, Estimated, Evidence
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import ROUND_OFF, STATISTICS
 from checks.rules.common import POWER
 from checks.rules.equivalence import Equivalence
 from checks.rules.exact import RoundOff
+from checks.stochastic.ensembles import Curve
 from theory.coefficients import project
 from theory.ensemble import Ensemble
 

@@ -6,6 +6,7 @@ import numpy as np
 import sympy as sp
 
 from checks import controls
+from checks.at_random.regimes import with_noise
 from checks.claim import Claim, WrongTwin
 from checks.claims.penalty import as_atoms
 from checks.conditioning import before_cancellation, conditioning
@@ -14,7 +15,6 @@ from checks.evidence import Compared, Evidence, Exact
 from checks.hypotheses import DISTINCT, PURE, SEVERAL_DEMONSTRATIONS
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF, Basis, Ground
-from checks.random_regimes import with_noise
 from checks.rules.exact import ExactZero, RoundOff
 from theory import forward as fw
 from theory.coefficients import constants, from_layout, project, to_layout

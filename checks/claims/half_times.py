@@ -5,14 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Int
 
-from checks.claim import Claim, WrongTwin
-from checks.claims.concepts import SINGLE_CONCEPTS
-from checks.claims.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
-from checks.ensembles import Stream, generator
-from checks.evidence import Evidence
-from checks.laboratory import Laboratory
-from checks.ledger import STATISTICS
-from checks.random_concepts import (
+from checks.at_random.concepts import (
     MEMBERS,
     MOST_DECAY,
     ORDINARY,
@@ -25,6 +18,13 @@ from checks.random_concepts import (
     watch,
     watch_all,
 )
+from checks.claim import Claim, WrongTwin
+from checks.claims.concepts import SINGLE_CONCEPTS
+from checks.claims.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
+from checks.evidence import Evidence
+from checks.laboratory import Laboratory
+from checks.ledger import STATISTICS
+from checks.stochastic.ensembles import Stream, generator
 from theory.concepts import Concepts, Numbers, Start
 from theory.setting import Regime
 from theory.thresholds import critical_penalty, lives_on

@@ -21,8 +21,8 @@ from checks.hypotheses import (
 from checks.laboratory import Laboratory
 from checks.ledger import ROUND_OFF
 from checks.rules.exact import ExactZero, RoundOff
-from checks.scenarios import Law, of_length
-from checks.transfer import REASON, Foresee, Trained, compared, in_closed_form, output_scale, pure_law, trained
+from checks.transfer.models import REASON, Foresee, Trained, compared, in_closed_form, output_scale, pure_law, trained
+from checks.transfer.scenarios import Law, of_length
 from theory.transfer import Foreseen, Model, outvoting_odds, turns_once
 
 LENGTHS = (1, 2, 3, 4, 8, 16, 64, 256, 1024)

@@ -21,8 +21,8 @@ from checks.laboratory import Arrays, Laboratory
 from checks.ledger import ROUND_OFF, STATISTICS
 from checks.rules.equivalence import Equivalence
 from checks.rules.exact import RoundOff
-from checks.scenarios import Law, scenario, training_law
-from checks.transfer import NUDGE, REASON, Trained, in_closed_form, nudged, output_scale, pure_law, trained
+from checks.transfer.models import NUDGE, REASON, Trained, in_closed_form, nudged, output_scale, pure_law, trained
+from checks.transfer.scenarios import Law, scenario, training_law
 from theory.law import prompt_probabilities
 from theory.setting import Regime
 from theory.transfer import Draws, Model, foresee_noise, foresee_prompts, reduced_model

@@ -22,13 +22,13 @@ from checks.claims.forks import (
     times,
     whole_path,
 )
-from checks.deviations import nearest, width_of
-from checks.ensembles import Stream, generator
 from checks.evidence import Bounded, Counted, Evidence
 from checks.laboratory import Arrays, Laboratory
 from checks.ledger import ROUND_OFF, STATISTICS, Basis, Ground
 from checks.rules.bound import UpperBound
 from checks.rules.exact import UNIT
+from checks.stochastic.deviations import nearest, width_of
+from checks.stochastic.ensembles import Stream, generator
 from theory.bounds import Path
 from theory.coefficients import concept_vectors, project
 from theory.curvature import deviations

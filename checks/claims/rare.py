@@ -9,13 +9,13 @@ from checks.claim import Claim, OutsideHypotheses, Plan, WrongTwin
 from checks.claims.error_curve import CURVE, facts_of, learnable, main_curve, pilot, regime_of, window
 from checks.claims.escape import plateau_end
 from checks.claims.rate_of_error import Clock, rates
-from checks.ensembles import Curve, Seeds, Stream
 from checks.evidence import Bounded, Estimated, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.bound import UpperBound
 from checks.rules.equivalence import Equivalence
-from checks.splitting import MORE_AT_FIRST, Population, Split, split
+from checks.stochastic.ensembles import Curve, Seeds, Stream
+from checks.stochastic.splitting import MORE_AT_FIRST, Population, Split, split
 from theory.coefficients import project
 
 

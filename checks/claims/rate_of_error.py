@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from checks.claim import Claim, OutsideHypotheses, Plan, WrongTwin
 from checks.claims.error_curve import CURVE, curve_table, design, facts_of, main_curve, pilot, window
-from checks.ensembles import Curve
 from checks.evidence import Bounded, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.bound import UpperBound
+from checks.stochastic.ensembles import Curve
 
 # -- rates ----------------------------------------------------------------------------------------------------
 

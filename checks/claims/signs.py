@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from checks.at_random.concepts import KINDS, MEMBERS, ORDINARY, STEPS, ordinary
 from checks.claim import Claim, Plan, WrongTwin
 from checks.claims.concepts import SINGLE_CONCEPTS
 from checks.evidence import Counted, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS, Basis, Ground
-from checks.random_concepts import KINDS, MEMBERS, ORDINARY, STEPS, ordinary
 from checks.rules.bound import UpperBound
 from theory.setting import PolysemeError
 

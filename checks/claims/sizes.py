@@ -6,11 +6,11 @@ import numpy as np
 
 from checks.claim import Claim, Plan, WrongTwin
 from checks.claims.error_curve import learnable
-from checks.ensembles import Curve, Stream, error_curve, in_chunks
 from checks.evidence import Counted, Evidence
 from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS
 from checks.rules.bound import UpperBound
+from checks.stochastic.ensembles import Curve, Stream, error_curve, in_chunks
 from theory.coefficients import project
 from theory.setting import Regime, parse_regime
 

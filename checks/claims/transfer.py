@@ -13,8 +13,8 @@ from checks.laboratory import Arrays, Laboratory
 from checks.ledger import ROUND_OFF
 from checks.rules.bound import UpperBound
 from checks.rules.exact import UNIT, RoundOff
-from checks.scenarios import NAMED, Law, Scenario, scenario, training_law
-from checks.transfer import REASON, Foresee, answered_wrongly, compared, in_closed_form, pure_law, trained
+from checks.transfer.models import REASON, Foresee, answered_wrongly, compared, in_closed_form, pure_law, trained
+from checks.transfer.scenarios import NAMED, Law, Scenario, scenario, training_law
 from theory.integrate import integrate
 from theory.law import prompt_probabilities
 from theory.setting import PolysemeError, Regime

@@ -7,6 +7,7 @@ import numpy as np
 import sympy as sp
 from jaxtyping import Bool
 
+from checks.at_random.concepts import Drawn, Law, draw
 from checks.claim import Claim, WrongTwin
 from checks.claims.concepts import SINGLE_CONCEPTS
 from checks.claims.signs import MOST_EXCEPTIONS, ONE_CONCEPT, RARE, rare_plan
@@ -15,7 +16,6 @@ from checks.laboratory import Laboratory
 from checks.ledger import STATISTICS, Basis, Ground
 from checks.phase_diagrams import learned as learned_after
 from checks.phase_diagrams import over_width_and_concepts
-from checks.random_concepts import Drawn, Law, draw
 from checks.rules.equivalence import Equivalence
 from checks.rules.exact import ExactZero
 from theory.law import exact_count_probability

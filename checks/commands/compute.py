@@ -58,7 +58,7 @@ def derive(
 
 def _start(regime: Regime, initial: Path | None) -> dict[str, Any]:
     if initial is not None:
-        from checks.initial_state import load_initial
+        from checks.runs.initial_state import load_initial
 
         return load_initial(initial, regime)
     from sim.initial import draw_initial
@@ -160,7 +160,7 @@ def simulate(
     with plain_errors():
         regime = load_regime(regime_file)
         from checks.files import require_writable, save_npz
-        from checks.run_folder import Interrupted, train
+        from checks.runs.folder import Interrupted, train
 
         if not save_every >= 0:
             raise PolysemeError(f"got --save-every {save_every}, expected a number of seconds; type --save-every 15")

@@ -58,8 +58,8 @@ def figures(
         path = regime_file or default_regime()
         regime, name = load_regime(path), path.stem
         from checks.files import require_writable
-        from checks.scenarios import scenario
-        from checks.transfer_curves import DEFAULT
+        from checks.transfer.curves import DEFAULT
+        from checks.transfer.scenarios import scenario
 
         folder = out or Path("out") / f"{name}-figures"
         require_writable(folder, folder=True)
@@ -73,7 +73,7 @@ def figures(
             )
         chosen = [scenario(each) for each in dict.fromkeys(scenario_names or DEFAULT)]
         from checks.gallery import FIGURES, draw_figures
-        from checks.run_folder import Interrupted
+        from checks.runs.folder import Interrupted
 
         try:
             written = draw_figures(
@@ -109,7 +109,7 @@ def transfer(
     Example: polyseme transfer --list
     """
     with plain_errors():
-        from checks.scenarios import NAMED, WITH_NUMBER, scenario
+        from checks.transfer.scenarios import NAMED, WITH_NUMBER, scenario
 
         if listed:
             for one in (*NAMED, *(scenario(example) for _, _, example in WITH_NUMBER.values())):
@@ -120,6 +120,6 @@ def transfer(
         path = regime_file or default_regime()
         regime = load_regime(path)
         chosen = [scenario(each) for each in dict.fromkeys(scenario_names or ())]
-        from checks.transfer_table import print_table, transfer_table
+        from checks.transfer.table import print_table, transfer_table
 
         print_table(transfer_table(regime, chosen, waiting=progress_bar), name=path.stem)

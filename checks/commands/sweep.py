@@ -104,7 +104,7 @@ def sweep(
             kept = folder.done() if folder.exists() else set()
             typer.echo(f"{sum(task.digest in kept for task in layout.tasks())} of them are judged already, in {out}")
             return
-        from checks.processes import stopping
+        from checks.runs.processes import stopping
 
         with folder.locked(), stopping(threading.Event(), after="point") as stop:
             if retry and (forgotten := folder.forget_aside()):
@@ -124,7 +124,7 @@ def sweep(
 
 @contextmanager
 def _pool(scheduler: str | None, workers: int | None) -> Iterator[Any]:
-    from checks.processes import cores
+    from checks.runs.processes import cores
     from checks.sweeps import pools
 
     with pools.cluster(scheduler) if scheduler else pools.processes(workers or cores()) as pool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from checks.changed import as_toml
 from checks.files import as_json, write_atomic
-from checks.run_folder import locked
+from checks.runs.folder import locked
 from checks.sweeps.task import Judged, Task
 from theory.setting import PolysemeError, Regime, parse_regime
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, runtime_checkable
 
-from checks.processes import without_interrupts
+from checks.runs.processes import without_interrupts
 from checks.sweeps.task import Task, code_digest, try_point
 from theory.setting import PolysemeError
 

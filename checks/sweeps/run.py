@@ -14,7 +14,7 @@ from checks.budget import SUITE_FALSE_ALARM
 from checks.claim import Claim, Verdict
 from checks.court import settle_records
 from checks.files import save_json, write_atomic
-from checks.processes import Flag
+from checks.runs.processes import Flag
 from checks.sweeps.design import Design, spread
 from checks.sweeps.folder import GRID, PLAN, TABLE, Folder
 from checks.sweeps.grid import Grid, size

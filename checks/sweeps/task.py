@@ -31,8 +31,7 @@ SOURCES = {
     "theory": "**/*.py",
     "sim": "**/*.py",
     "checks": "*.py",
-    "checks.claims": "**/*.py",
-    "checks.rules": "**/*.py",
+    **{f"checks.{name}": "**/*.py" for name in ("at_random", "claims", "rules", "runs", "stochastic", "transfer")},
     "checks.sweeps": "task.py",
 }
 LIBRARIES = ("mpmath", "numpy", "python-flint", "scipy", "statsmodels", "sympy", "torch")
@@ -46,14 +45,19 @@ class OtherCode(PolysemeError):
     """The process that should try a point runs another version of polyseme, or of what it rounds by."""
 
 
+def sources() -> Iterator[tuple[str, Path, Path]]:
+    """The files of `SOURCES`, each with its package and the folder of that."""
+    for package, pattern in SOURCES.items():
+        (folder,) = map(Path, importlib.import_module(package).__path__)
+        yield from ((package, folder, file) for file in sorted(folder.glob(pattern)))
+
+
 @cache
 def code_digest() -> str:
     """SHA-256 of the source that verdicts depend on, and of the versions of the libraries that they round by."""
     digest = hashlib.sha256()
-    for package, pattern in SOURCES.items():
-        (folder,) = importlib.import_module(package).__path__
-        for file in sorted(Path(folder).glob(pattern)):
-            digest.update(f"{package} {file.relative_to(folder).as_posix()}\n".encode() + file.read_bytes())
+    for package, folder, file in sources():
+        digest.update(f"{package} {file.relative_to(folder).as_posix()}\n".encode() + file.read_bytes())
     versions = {name: version(name) for name in LIBRARIES} | {"Python": platform.python_version()}
     digest.update(json.dumps(versions).encode())
     return digest.hexdigest()

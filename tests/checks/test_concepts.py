@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from checks import phase_diagrams
+from checks.at_random.concepts import KINDS, ORDINARY, Law, draw, watch
 from checks.claims import attention_growth, concepts, critical_penalty, half_times, signs, width
 from checks.court import try_claim
 from checks.laboratory import Laboratory
-from checks.random_concepts import KINDS, ORDINARY, Law, draw, watch
 from theory.setting import PolysemeError, Regime
 
 SMALL = Law(groups=((3, 8),))

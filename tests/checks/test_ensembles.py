@@ -6,9 +6,9 @@ from scipy.stats import chi2
 
 from checks.claims.error_curve import DESIGNS, learnable, window
 from checks.claims.rate_of_error import rates, single_rate
-from checks.ensembles import Curve, Stream, chunk_size, draw_counts, error_curve, generator, in_chunks
 from checks.laboratory import Laboratory
-from checks.splitting import Population, _systematic, split
+from checks.stochastic.ensembles import Curve, Stream, chunk_size, draw_counts, error_curve, generator, in_chunks
+from checks.stochastic.splitting import Population, _systematic, split
 from sim.initial import draw_initial
 from theory.coefficients import project
 from theory.law import prompt_probabilities
@@ -64,7 +64,7 @@ def test_a_curve_does_not_depend_on_processes(monkeypatch):
     chunks = _chunks(regime, 2 * chunk_size(regime) + 3)
     assert [chunk.members for chunk in chunks] == [chunk_size(regime)] * 2 + [3]
     side = error_curve(chunks)
-    monkeypatch.setattr("checks.ensembles.cores", lambda: 1)
+    monkeypatch.setattr("checks.stochastic.ensembles.cores", lambda: 1)
     alone = error_curve(chunks)
     np.testing.assert_array_equal(side.errors, alone.errors)
     np.testing.assert_array_equal(side.extinct, alone.extinct)
@@ -123,7 +123,7 @@ def test_systematic_copies_are_unbiased():
 
 def test_splitting_agrees_with_counting_whatever_the_importance(monkeypatch):
     """A bad importance costs variance and no bias: here the plateau is said to be far too short."""
-    monkeypatch.setattr("checks.ensembles.cores", lambda: 1)
+    monkeypatch.setattr("checks.stochastic.ensembles.cores", lambda: 1)
     regime = _regime(model={"m": 12}, training={"batch": 8, "steps": 80})
     chunk = _chunks(regime, 4096, every=80)
     counted = error_curve(chunk).excess[-1]

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from typer.testing import CliRunner
 
 from checks import controls, falsify
+from checks.at_random.strategies import regimes
 from checks.changed import changed
 from checks.claim import Hypothesis, Verdict
 from checks.claims import CLAIMS
@@ -16,7 +17,6 @@ from checks.cli import app
 from checks.evidence import Estimated, Evidence
 from checks.falsify import search, trial
 from checks.rules.equivalence import Equivalence
-from checks.strategies import regimes
 from theory.setting import PolysemeError, Regime, load_regime, parse_regime
 
 BY_ID = {claim.id: claim for claim in CLAIMS}

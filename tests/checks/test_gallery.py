@@ -5,9 +5,9 @@ import json
 import pytest
 from command_line import call, load, write_regime
 
-from checks import run_folder
 from checks.gallery import FIGURES
-from checks.transfer_curves import DEFAULT
+from checks.runs import folder as run_folder
+from checks.transfer.curves import DEFAULT
 
 # -- figures -------------------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ def test_ctrl_c_keeps_the_run_and_writes_no_figure(tmp_path, monkeypatch):
         raise run_folder.Interrupted
 
     regime = write_regime(tmp_path / "r.toml")
-    monkeypatch.setattr("checks.run_folder.train", interrupted)
+    monkeypatch.setattr("checks.runs.folder.train", interrupted)
     status, _, wrong = call("figures", regime, "--out", tmp_path / "out")
     assert status == 130 and "type the same command to go on" in wrong
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from checks.initial_state import DICTIONARY_TOLERANCE, load_initial
+from checks.runs.initial_state import DICTIONARY_TOLERANCE, load_initial
 from sim.initial import draw_initial
 from theory.setting import PolysemeError, Regime
 

@@ -10,9 +10,9 @@ from checks.budget import even_share, family_size
 from checks.claims import CLAIMS as ALL
 from checks.claims.pinelis import CLAIMS
 from checks.court import try_claim
-from checks.deviations import ROUND_OFF, Allowance, allowance, fork, inside, nearest, run_all
-from checks.ensembles import Stream
 from checks.laboratory import Laboratory
+from checks.stochastic.deviations import ROUND_OFF, Allowance, allowance, fork, inside, nearest, run_all
+from checks.stochastic.ensembles import Stream
 from theory.coefficients import project
 from theory.ensemble import Ensemble
 from theory.setting import Regime

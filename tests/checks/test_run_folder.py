@@ -15,8 +15,8 @@ import pytest
 from filelock import FileLock
 
 import sim.train
-from checks import run_folder
-from checks.run_folder import train
+from checks.runs import folder as run_folder
+from checks.runs.folder import train
 from sim.initial import draw_initial
 from sim.train import simulate
 from theory.setting import PolysemeError, Regime
@@ -213,7 +213,7 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
-from checks.run_folder import train
+from checks.runs.folder import train
 from sim.initial import draw_initial
 from sim.train import simulate
 from theory.setting import load_regime

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from checks.laboratory import Laboratory
-from checks.scenarios import NAMED, Law, scenario, training_law
+from checks.transfer.scenarios import NAMED, Law, scenario, training_law
 from theory.setting import PolysemeError, Regime
 
 REGIME = Regime().replace(concepts={"K1": 3, "K2": 1, "d_x": 9, "d_y": 8, "kappa_x": 0.3, "kappa_y": 0.1})

@@ -5,8 +5,8 @@ import pytest
 
 from checks.curves import noisy_curves, theory_curves
 from checks.gallery import figure_regime
-from checks.scenarios import scenario, training_law
-from checks.transfer_curves import QUANTITIES, elsewhere, foreseen_at, member_models, pure_laws
+from checks.transfer.curves import QUANTITIES, elsewhere, foreseen_at, member_models, pure_laws
+from checks.transfer.scenarios import scenario, training_law
 from sim.initial import draw_initial
 from sim.train import simulate
 from theory.setting import PolysemeError, Regime

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from checks.curves import Arrays
-from checks.scenarios import Law, Scenario, training_law
+from checks.transfer.scenarios import Law, Scenario, training_law
 from theory.setting import PolysemeError, Regime
 from theory.transfer import Model, foresee, reduced_model
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from checks.ensembles import Seeds, draw_at, generator, side_by_side
+from checks.stochastic.ensembles import Seeds, draw_at, generator, side_by_side
 from theory.escape import Horizon, plateau
 
 # The exponent of the importance grows to this while gates still move, over one and a half times the plateau's length.

@@ -8,9 +8,9 @@ import numpy as np
 
 from checks.curves import Arrays, level_of
 from checks.laboratory import PURE, Laboratory
-from checks.scenarios import NAMED, Law, Scenario, of_length
-from checks.transfer import in_closed_form, means
-from checks.transfer_curves import pure_laws
+from checks.transfer.curves import pure_laws
+from checks.transfer.models import in_closed_form, means
+from checks.transfer.scenarios import NAMED, Law, Scenario, of_length
 from theory.integrate import integrate
 from theory.noise_run import integrate_noise
 from theory.setting import PolysemeError, Regime

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from checks.ensembles import Stream, generator
 from checks.laboratory import Laboratory
+from checks.stochastic.ensembles import Stream, generator
 from theory.concepts import Concepts, Numbers, Row, Start
 from theory.setting import Regime
 from theory.thresholds import critical_penalty, learnable, lives_on

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from checks.processes import cores
+from checks.runs.processes import cores
 from theory.coefficients import Arrays
 from theory.ensemble import Ensemble
 from theory.setting import Regime

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from checks.ensembles import Stream, chunk_size, draw_counts, generator, side_by_side
+from checks.stochastic.ensembles import Stream, chunk_size, draw_counts, generator, side_by_side
 from theory.bounds import Path, Width, follow
 from theory.coefficients import Arrays
 from theory.curvature import drift_and_noise, parts, position

@@ -10,7 +10,7 @@ from checks.evidence import Compared
 from checks.laboratory import Arrays, Laboratory
 from checks.pathwise import Reference, population_reference, records_of, roundings_of
 from checks.rules.exact import UNIT
-from checks.scenarios import Law, training_law
+from checks.transfer.scenarios import Law, training_law
 from theory.transfer import Foreseen, Model, foresee, reduced_model
 
 # Far above round-off, far below any feature of a trained model.

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from checks.files import as_json, load_all, save_npz, write_atomic
-from checks.processes import Flag, cores, here, in_processes
+from checks.runs.processes import Flag, cores, here, in_processes
 from theory.setting import PolysemeError, Regime, parse_regime
 
 Arrays = dict[str, np.ndarray]
