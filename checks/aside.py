@@ -1,10 +1,11 @@
-"""Claims that look at nothing of the regime, tried in a second process while the first trains and tries the others."""
+"""Claims that look at nothing of the regime, tried in processes of their own while the first trains and tries the others."""
 
 import signal
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from checks.claim import Claim
 from checks.claims import CLAIMS
@@ -15,9 +16,15 @@ from theory.setting import Regime
 
 FEWEST = 10
 """Fewer claims than this are not worth the second or two that a process takes to start."""
+MOST = 8
+"""So many processes at most: each holds what its claims have run, some hundred megabytes."""
+
+Groups = Sequence[Sequence[str]]
 
 
-def _work(regime: Regime, level: float, effort: Effort, ids: Sequence[str], replay: str, answer: Connection) -> None:
+def _work(
+    regime: Regime, level: float, effort: Effort, groups: Groups, taken: Any, replay: str, answer: Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends this one
     from checks.court import try_claim
     from sim.device import one_thread
@@ -25,31 +32,36 @@ def _work(regime: Regime, level: float, effort: Effort, ids: Sequence[str], repl
     one_thread()
     laboratory, known = Laboratory(regime, level=level, effort=effort), {claim.id: claim for claim in CLAIMS}
     with suppress(OSError):  # nobody is left to be answered
-        for name in ids:
-            answer.send(try_claim(known[name], laboratory, replay=replay))
+        while True:
+            with taken.get_lock():
+                number, taken.value = taken.value, taken.value + 1
+            if number >= len(groups):
+                return
+            for name in groups[number]:
+                answer.send(try_claim(known[name], laboratory, replay=replay))
 
 
 class Aside:
-    """Some claims tried in a second process; none if there is one core, or too few claims to be worth it.
+    """Some claims tried in other processes; none if there is one core, or too few claims to be worth it.
 
-    Only our own claims of scope `any regime` are taken, and none where hypotheses are dropped. As a context it starts the
-    process, and ends it whatever it does then.
+    Only our own claims of scope `any regime` are taken, and none where hypotheses are dropped. As a context it starts a
+    process for every core but the one of the first process, and ends them whatever they do then.
     """
 
     def __init__(self, claims: Sequence[Claim], laboratory: Laboratory, *, replay: str, drop: Collection[str]) -> None:
         """Chooses the claims; `ids` are those taken."""
         ours = {claim.id: claim for claim in CLAIMS}
-        taken = tuple(claim.id for claim in claims if claim.scope == "any regime" and ours.get(claim.id) is claim)
+        taken = [claim for claim in claims if claim.scope == "any regime" and ours.get(claim.id) is claim]
         worth_it = len(taken) >= FEWEST and cores() >= 2 and not drop
-        self.ids = frozenset(taken if worth_it else ())
-        context = get_context("spawn")
-        self._receive, self._send = context.Pipe(duplex=False)
-        self._left = len(self.ids)
-        self._process = context.Process(
-            target=_work,
-            args=(laboratory.regime, laboratory.level, laboratory.effort, taken, replay, self._send),
-            daemon=True,
-        )
+        self.ids = frozenset(claim.id for claim in taken if worth_it)
+        self._groups = _groups(taken)
+        self._context = get_context("spawn")
+        # Which group is next, whoever is free: how long each takes is not known before.
+        self._taken = self._context.Value("q", 0)
+        self._about = (laboratory.regime, laboratory.level, laboratory.effort)
+        self._replay = replay
+        self._processes: list[Any] = []
+        self._open: list[Connection] = []
 
     def __enter__(self) -> "Aside":
         """One thread for each process from here on."""
@@ -57,28 +69,58 @@ class Aside:
             from sim.device import one_thread
 
             one_thread()
-            with without_interrupts():
-                self._process.start()
-            self._send.close()
+            for _ in range(min(cores() - 1, MOST, len(self._groups))):
+                self._start()
         return self
 
     def __exit__(self, *_problem: object) -> None:
-        """End the process."""
-        if self.ids:
-            self._process.terminate()
-            self._process.join()
+        """End the processes."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+
+    def one_more(self) -> None:
+        """The first process has nothing else to do: another in its place, if there is a group that nobody has begun."""
+        if self.ids and self._taken.value < len(self._groups):
+            self._start()
 
     def is_working(self) -> bool:
-        """Whether records are still to come; never again once the process has died."""
-        return self._left > 0
+        """Whether records are still to come; never again once every process has ended."""
+        return bool(self._open)
 
     def collect(self, *, seconds: float = 0.0) -> list[Record]:
         """The records that are ready, or become so within some seconds."""
         found: list[Record] = []
-        while self._left and self._receive.poll(0.0 if found else seconds):
-            try:
-                found.append(self._receive.recv())
-                self._left -= 1
-            except (EOFError, OSError):
-                self._left = 0
+        while ready := wait(self._open, timeout=0.0 if found else seconds):
+            for one in ready:
+                assert isinstance(one, Connection)
+                try:
+                    found.append(one.recv())
+                except (EOFError, OSError):
+                    self._open.remove(one)
+            if not self._open:
+                break
         return found
+
+    def _start(self) -> None:
+        receive, send = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_work, args=(*self._about, self._groups, self._taken, self._replay, send), daemon=True
+        )
+        with without_interrupts():
+            process.start()
+        send.close()
+        self._processes.append(process)
+        self._open.append(receive)
+
+
+def _groups(claims: Sequence[Claim]) -> Groups:
+    """Ids of claims that stay together: those of one file share what they run.
+
+    The last of the registry first, for they take longest, and what is long should not be begun last.
+    """
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        found.setdefault(claim.measure.__module__, []).append(claim.id)
+    return tuple(reversed(tuple(found.values())))

@@ -133,6 +133,7 @@ def _tried(
         take(aside.collect())
         if claim.id not in aside.ids:
             try_here(claim)
+    aside.one_more()
     while aside.is_working():
         take(aside.collect(seconds=0.5))
     for claim in claims:
