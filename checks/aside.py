@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, cast
 
 from checks.claim import Claim
 from checks.claims import CLAIMS
@@ -19,7 +19,8 @@ FEWEST = 10
 MOST = 8
 """So many processes at most: each holds what its claims have run, some hundred megabytes."""
 
-Groups = Sequence[Sequence[str]]
+Groups = Sequence[tuple[str, ...]]
+"""Ids of claims that are tried by one process, one after the other."""
 
 
 def _work(
@@ -61,7 +62,7 @@ class Aside:
         self._about = (laboratory.regime, laboratory.level, laboratory.effort)
         self._replay = replay
         self._processes: list[Any] = []
-        self._open: list[Connection] = []
+        self._open: list[Any] = []
 
     def __enter__(self) -> "Aside":
         """One thread for each process from here on."""
@@ -94,9 +95,8 @@ class Aside:
         found: list[Record] = []
         while ready := wait(self._open, timeout=0.0 if found else seconds):
             for one in ready:
-                assert isinstance(one, Connection)
                 try:
-                    found.append(one.recv())
+                    found.append(cast(Connection, one).recv())
                 except (EOFError, OSError):
                     self._open.remove(one)
             if not self._open:
@@ -123,4 +123,4 @@ def _groups(claims: Sequence[Claim]) -> Groups:
     found: dict[str, list[str]] = {}
     for claim in claims:
         found.setdefault(claim.measure.__module__, []).append(claim.id)
-    return tuple(reversed(tuple(found.values())))
+    return tuple(tuple(ids) for ids in reversed(found.values()))

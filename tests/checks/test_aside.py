@@ -12,6 +12,8 @@ from checks.verify import _tried
 from theory.setting import Regime
 
 QUICK = tuple(claim for claim in CLAIMS if claim.family == "algebra" and claim.scope == "any regime")[:4]
+# Of several files, and quick.
+ACROSS = tuple(claim for claim in CLAIMS if claim.family == "algebra" and claim.scope == "any regime")
 LEVEL = even_share(family_size(CLAIMS))
 
 
@@ -40,11 +42,29 @@ def test_the_records_are_those_of_one_process():
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_a_process_that_dies_leaves_its_claims_to_the_first():
+def test_free_cores_share_the_claims_and_each_is_tried_once():
+    regime, found = Regime(), []
+    files = {claim.measure.__module__ for claim in ACROSS}
+    with Aside(ACROSS, Laboratory(regime, level=LEVEL), replay="r", drop=()) as aside:
+        assert len(aside._groups) == len(files) > 2
+        for _ in range(3):
+            aside.one_more()
+        while aside.is_working():
+            found += aside.collect(seconds=0.5)
+        assert len(aside._processes) == 4
+        aside.one_more()
+        assert len(aside._processes) == 4, "nothing is left to begin"
+    assert sorted(record["id"] for record in found) == sorted(claim.id for claim in ACROSS)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_process_that_dies_leaves_its_claims_to_the_first(monkeypatch):
     regime, told, begun = Regime(), [], []
+    monkeypatch.setattr(Aside, "one_more", lambda _self: None)
     with Aside(QUICK, Laboratory(regime, level=LEVEL), replay="r", drop=()) as aside:
-        aside._process.kill()
-        aside._process.join()
+        for process in aside._processes:
+            process.kill()
+            process.join()
         here = Laboratory(regime, level=LEVEL)
         records = _tried(QUICK, here, aside, replay="r", announce=told.append, drop=(), waiting=begun.append)
     assert [record["id"] for record in records] == [claim.id for claim in QUICK]
