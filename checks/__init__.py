@@ -22,7 +22,7 @@ audit/      planted errors and true claims, and what is caught of them
 verify      a whole verification: figures, records, report
 exhibits    its figures, with their captions
 sweeps/     claims judged at many regimes: designs, tasks, local processes or a cluster, the table
-aside       claims about no regime, tried in a second process
+aside       claims about no regime, tried in processes of their own
 curves      the trajectories behind the figure of learning dynamics
 figures/    what is drawn
 report/     the page that is written, and several runs side by side
