@@ -168,7 +168,8 @@ def _note(swept: Swept, plane: Plane, sheet: Sheet | Profile, known: "Known") ->
         over = f" (over {', '.join(others)})" if others else ""
         said = [f"{judged}, {number} to a {'cell' if isinstance(sheet, Sheet) else 'value'}{over}{what}."]
         if isinstance(sheet, Profile) and sheet.several:
-            said.append(_BARS if sheet.show == VERDICT else "Points of one value are drawn side by side.")
+            bars = _BARS if {Verdict.SUPPORTED, Verdict.REFUTED} & {*sheet.verdicts} else "Nothing was decided."
+            said.append(bars if sheet.show == VERDICT else "Points of one value are drawn side by side.")
     else:
         kind = swept.design if swept.design == "random" else swept.design.title()
         too = f"; {' and '.join(others)} var{'y' if len(others) > 1 else 'ies'} besides" if others else ""

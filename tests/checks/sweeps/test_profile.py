@@ -57,6 +57,13 @@ def test_intervals_are_exact():
     assert share_supported(5, 10) == pytest.approx((0.5, 0.1871, 0.8129), abs=5e-5)
 
 
+def test_where_nothing_was_decided_no_bars_are_spoken_of(tmp_path):
+    folder = write_profile(tmp_path / "sweep", lambda _: [a_record(LEARNED, "not_applicable")])
+    assert call("map", folder, "--out", tmp_path)[0] == 0
+    note = numbers(tmp_path / f"{STEM}.json")["note"]
+    assert "Nothing was decided." in note and "Clopper" not in note
+
+
 def test_one_point_at_a_value_has_no_share_nor_interval(tmp_path):
     of = write_profile(tmp_path, seeds=range(1))
     assert call("map", of)[0] == 0
