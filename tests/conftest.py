@@ -7,6 +7,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("SYMPY_GROUND_TYPES", "python")
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import jaxtyping
@@ -28,10 +30,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "minimal" not in getattr(item, "fixturenames", ()))
 
 
-@pytest.fixture
-def unchecked_types():
+@contextmanager
+def without_types() -> Iterator[None]:
     """No run-time types: over thousands of steps they cost five times the arithmetic; shorter tests check them."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture
+def unchecked_types():
+    """A test without run-time types."""
+    with without_types():
+        yield
+
+
+@pytest.fixture(scope="module")
+def unchecked_types_of_the_module():
+    """The same for what a whole module shares."""
+    with without_types():
+        yield

@@ -48,19 +48,21 @@ def critical(regime: Regime) -> float:
 
     It is proportional to 1 / sqrt(m); between whole numbers of demonstrations it is interpolated geometrically.
     """
-    concepts, L = regime.concepts, regime.prompt.L
-    weight = min(concepts.weights) if concepts.weights else 1 / concepts.K1
-
-    def at(whole: int) -> float:
-        kappa_x, kappa_y = (np.array([min(x, MOST_OVERLAP)]) for x in (concepts.kappa_x, concepts.kappa_y))
-        live, of = np.array([0.5]), np.array([weight])
-        one = critical_penalty(L=whole, m=1, live=live, weight=of, kappa_x=kappa_x, kappa_y=kappa_y)
-        return float(one[0]) / math.sqrt(regime.model.m)
-
+    L = regime.prompt.L
     # The edge of a map may lie below two demonstrations, where none is left to be mixed.
     low = max(2, math.floor(L))
     rest = L - low
-    return at(low) ** (1 - rest) * at(low + 1) ** rest if rest else at(low)
+    return _critical(regime, low) ** (1 - rest) * _critical(regime, low + 1) ** rest if rest else _critical(regime, low)
+
+
+def _critical(regime: Regime, L: int) -> float:
+    """The same with another number of demonstrations; the width may be a fraction."""
+    concepts = regime.concepts
+    weight = min(concepts.weights) if concepts.weights else 1 / concepts.K1
+    kappa_x, kappa_y = (np.array([min(x, MOST_OVERLAP)]) for x in (concepts.kappa_x, concepts.kappa_y))
+    live, of = np.array([0.5]), np.array([weight])
+    one = critical_penalty(L=L, m=1, live=live, weight=of, kappa_x=kappa_x, kappa_y=kappa_y)
+    return float(one[0]) / math.sqrt(regime.model.m)
 
 
 def share_of_widths(m: float | int) -> float:

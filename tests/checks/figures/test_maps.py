@@ -146,6 +146,7 @@ def test_scattered_verdicts_differ_in_shape(swept):
     assert len(looks) == len(marks) == 6
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_the_contour_of_the_bound_is_where_measured_is_allowed(swept):
     for name in ("grid", "scattered"):
         figure = drawn(swept[name], "margin")
@@ -170,6 +171,7 @@ def test_triangles_leave_out_splinters_and_points_without_a_number():
     assert triangulated(square * [1.0, 1e-3], none, ((0.0, 1.0), (0.0, 1e-3))) is not None
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_ticks_stand_at_the_values_and_words_do_not_meet(swept):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -70,7 +70,7 @@ def every_figure() -> dict:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict:
+def drawn(unchecked_types_of_the_module) -> dict:  # noqa: ARG001
     """Each figure once, laid out, so that its tick labels exist."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

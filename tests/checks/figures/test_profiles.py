@@ -152,6 +152,7 @@ def test_nothing_is_joined_between_names(swept):
         assert not [line for line in axes.lines if line.get_linestyle() != "None" and len(set(line.get_xdata())) == 3]
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_words_do_not_meet_and_nothing_is_cut_off(swept):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
