@@ -10,7 +10,7 @@ average for small steps), until that value leaves [0, 1].
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -356,18 +356,18 @@ class Solver:
         """Sliding gates whose value leaves [0, 1] between two times."""
         if not self.sliding:
             return []
-
-        def value(time: float, group: Group) -> float:
-            return self._field(np.asarray(dense(time)))[1][group]
-
         hits: list[tuple[float, Group, str]] = []
         for group, now in self._field(np.asarray(dense(right)))[1].items():
             for bound, side, kind in ((1 + CLEARLY, 1, "leaves open"), (-CLEARLY, -1, "leaves shut")):
                 if side * (now - bound) > 0:
-                    from_left = (value(left, group) - bound) * (now - bound)
-                    when = left if from_left >= 0 else brentq(lambda t, g=group, b=bound: value(t, g) - b, left, right)
+                    beyond = partial(self._sliding_beyond, dense, group, bound)
+                    when = left if beyond(left) * (now - bound) >= 0 else brentq(beyond, left, right)
                     hits.append((float(when), group, kind))
         return hits
+
+    def _sliding_beyond(self, dense: DenseOutput, group: Group, bound: float, time: float) -> float:
+        """By how much the value of a sliding gate is above a bound."""
+        return self._field(np.asarray(dense(time)))[1][group] - bound
 
     def _take(self, vector: Float[np.ndarray, " n"], time: float, group: Group, kind: str) -> Event:
         """Flip a gate, let it slide, or let it leave."""
