@@ -248,17 +248,24 @@ def _require_same_code(client: Any, address: str) -> None:
             f"--scheduler {address}: the cluster has no workers, expected one or more; type dask worker {address} --nthreads 1 --nworkers 2"
         )
     _require_one_thread(threads, address)
+    from distributed.comm.core import CommClosedError
+
     try:
-        found = client.run(code_digest)
-    except Exception as problem:  # whatever a worker lacks
-        raise PolysemeError(
-            f"--scheduler {address}: a worker cannot run polyseme ({type(problem).__name__}: {problem}); install it there"
-        ) from None
-    if other := [worker for worker, code in found.items() if code != code_digest()]:
-        raise PolysemeError(
-            f"--scheduler {address}: worker {other[0]} runs another version of polyseme, numpy, scipy, sympy or torch than this process, expected "
-            "the same; install the same on both"
-        )
+        found: dict[str, str | Exception] = client.run(code_digest, on_error="return")
+    except (OSError, TimeoutError):
+        raise Cluster.gone(address) from None
+    for worker, code in found.items():
+        if isinstance(code, CommClosedError):
+            continue  # it ended meanwhile; who takes its place is asked again with its first point
+        if isinstance(code, Exception):  # whatever a worker lacks
+            raise PolysemeError(
+                f"--scheduler {address}: worker {worker} cannot run polyseme ({type(code).__name__}: {code}); install it there"
+            )
+        if code != code_digest():
+            raise PolysemeError(
+                f"--scheduler {address}: worker {worker} runs another version of polyseme, numpy, scipy, sympy or torch than this process, expected "
+                "the same; install the same on both"
+            )
 
 
 def _require_one_thread(threads: Mapping[str, int], address: str) -> None:

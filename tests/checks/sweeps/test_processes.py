@@ -13,10 +13,14 @@ import psutil
 import pytest
 from cheap import FILE, sweep, write_grid
 from command_line import call
+from distributed.comm.core import CommClosedError
 from test_run import assert_same_but_for_timings, table
 
 from checks.sweeps.folder import POINTS
+from checks.sweeps.pools import _require_same_code
 from checks.sweeps.run import ATTEMPTS
+from checks.sweeps.task import code_digest
+from theory.setting import PolysemeError
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {
@@ -270,3 +274,39 @@ def test_an_address_that_is_none_is_refused_before_anything_is_tried(tmp_path):
     )
     assert (status, error.count("\n")) == (2, 1)
     assert "got --scheduler localhost, expected the address of a Dask scheduler" in error
+
+
+class Asked:
+    """A Dask client whose workers answer what they are told to."""
+
+    def __init__(self, *answers, threads=1):
+        self.answers, self.threads = answers, threads
+
+    def nthreads(self):
+        return {f"tcp://worker-{j}": self.threads for j in range(len(self.answers))}
+
+    def run(self, _function, *, on_error):
+        assert on_error == "return"
+        return dict(zip(self.nthreads(), self.answers, strict=True))
+
+
+def test_a_worker_that_ends_while_it_is_asked_for_its_code_is_no_obstacle():
+    _require_same_code(Asked(code_digest(), CommClosedError("killed")), "tcp://a:1")
+
+
+@pytest.mark.parametrize(
+    "client, said",
+    [
+        (Asked(), "the cluster has no workers"),
+        (Asked(code_digest(), threads=2), "worker tcp://worker-0 has 2 threads, expected one each"),
+        (
+            Asked(code_digest(), ModuleNotFoundError("No module named 'checks'")),
+            "worker tcp://worker-1 cannot run polyseme",
+        ),
+        (Asked(code_digest(), FileNotFoundError("no source")), "worker tcp://worker-1 cannot run polyseme"),
+        (Asked("another", code_digest()), "worker tcp://worker-0 runs another version of polyseme"),
+    ],
+)
+def test_workers_that_would_not_do_are_told_in_a_sentence(client, said):
+    with pytest.raises(PolysemeError, match=said):
+        _require_same_code(client, "tcp://a:1")
