@@ -19,6 +19,9 @@ FEWEST = 10
 MOST = 8
 """So many processes at most: each holds what its claims have run, some hundred megabytes."""
 
+SECONDS_TO_TAKE = 10.0
+"""The lock of the next group is held for microseconds; one that is held so long belongs to nobody."""
+
 Groups = Sequence[tuple[str, ...]]
 """Ids of claims that are tried by one process, one after the other."""
 
@@ -34,8 +37,12 @@ def _work(
     laboratory, known = Laboratory(regime, level=level, effort=effort), {claim.id: claim for claim in CLAIMS}
     with suppress(OSError):  # nobody is left to be answered
         while True:
-            with taken.get_lock():
-                number, taken.value = taken.value, taken.value + 1
+            # A process that was killed may have left the lock taken: then the first process tries what is left.
+            if not taken.get_lock().acquire(timeout=SECONDS_TO_TAKE):
+                return
+            number = taken.get_obj().value
+            taken.get_obj().value = number + 1
+            taken.get_lock().release()
             if number >= len(groups):
                 return
             for name in groups[number]:
@@ -83,7 +90,7 @@ class Aside:
 
     def one_more(self) -> None:
         """The first process has nothing else to do: another in its place, if there is a group that nobody has begun."""
-        if self.ids and self._taken.value < len(self._groups):
+        if self.ids and self._taken.get_obj().value < len(self._groups):
             self._start()
 
     def is_working(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from checks.claim import Claim, Plan, WrongTwin
+from checks.claim import Claim, Hypothesis, Plan, WrongTwin
 from checks.claims.lengths import TRANSFER
 from checks.claims.noisy_runs import (
     FOLLOWS_LEVEL_N,
@@ -104,13 +104,20 @@ def _prompt_by_prompt(
     return rows, line
 
 
+MORE_THAN_ONE_CONCEPT = Hypothesis(
+    key="more_than_a_concept",
+    name="words or labels have a direction besides those of one concept: d_x > 2 or d_y > 2",
+    holds=lambda regime: max(regime.concepts.d_x, regime.concepts.d_y) > 2,
+    got=lambda regime: f"d_x = {regime.concepts.d_x}, d_y = {regime.concepts.d_y}",
+)
+
 ANY_PROMPT = Claim(
     id="ood/any_prompt_is_foreseen_from_the_coefficients",
     statement="On prompts with several concepts and irrelevant features in every word, with noise on words and labels that training did "
     "not have, and with both, the full model has prompt by prompt the output and the attention that the reduced recursion says.",
     formula=r"f = \sum_i r_i\, \sigma\Big(\sum_t w_i^t\, \hat t \cdot \sum_l p_l y_l\Big), \quad p = \operatorname{softmax}(x_l^\top W_K^\top W_Q\, x_q)",
     section="7",
-    hypotheses=TRANSFER,
+    hypotheses=(*TRANSFER, MORE_THAN_ONE_CONCEPT),
     asserts=lambda: _whole,
     measure=_any_prompt,
     rule=RoundOff(reason=REASON),

@@ -49,7 +49,8 @@ class Design:
         for number, values in enumerate(self._values()):
             if self.grid.sweep.design != "grid" and made == wanted:
                 return
-            if number > RAREST * max(10, made) and self.grid.sweep.inside:
+            # A grid comes to an end by itself.
+            if self.grid.sweep.design != "grid" and self.grid.sweep.inside and number > RAREST * max(10, made):
                 raise PolysemeError(
                     f"{self.grid.source}: the design is empty or next to it: {made} of {number} points are inside the hypotheses; "
                     f"expected one in {RAREST} at least: narrow the ranges, or name hypotheses in drop = [...]"

@@ -258,7 +258,7 @@ def _axis(key: str, table: dict[str, Any], sweep: Sweep, source: str) -> Axis:
                 f"{got}: the design is empty: expected a list with a value or more; type {key} = {{ values = [...] }}"
             )
         plain = [tuple(value) if isinstance(value, list) else value for value in values]
-        if len({str(value) if isinstance(value, dict) else value for value in plain}) < len(plain):
+        if len({str(value) if isinstance(value, dict | tuple) else value for value in plain}) < len(plain):
             raise PolysemeError(f"{got}: expected different values, each once; leave out what is there twice")
         return Values(key=key, values=tuple(plain))
     if set(table) == {"starts"}:
@@ -310,8 +310,9 @@ def _claims(sweep: Sweep, registered: Sequence[Claim], source: str) -> tuple[Cla
     keys = list(dict.fromkeys(x.key for claim in chosen.values() for x in claim.hypotheses))
     for key in sweep.drop:
         if key not in keys:
+            expected = f"expected some of {', '.join(keys)}" if keys else "they have none; leave drop out"
             raise PolysemeError(
-                f"{source}: [sweep] drop has '{key}', which is no hypothesis of these claims; expected some of {', '.join(keys) or 'none, for they have none'}"
+                f"{source}: [sweep] drop has '{key}', which is no hypothesis of these claims; {expected}"
             )
     return tuple(chosen.values())
 

@@ -1,5 +1,8 @@
 """Claims tried in a second process: the same records, whatever becomes of the process."""
 
+import multiprocessing
+import threading
+
 import pytest
 
 from checks import aside as module
@@ -55,6 +58,19 @@ def test_free_cores_share_the_claims_and_each_is_tried_once():
         aside.one_more()
         assert len(aside._processes) == 4, "nothing is left to begin"
     assert sorted(record["id"] for record in found) == sorted(claim.id for claim in ACROSS)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_lock_that_nobody_gives_back_blocks_nothing(monkeypatch):
+    aside = Aside(QUICK, Laboratory(Regime(), level=LEVEL), replay="r", drop=())
+    receive, send = multiprocessing.Pipe(duplex=False)
+    monkeypatch.setattr(module, "SECONDS_TO_TAKE", 0.1)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with aside._taken.get_lock():  # as by a process that was killed meanwhile
+        other = threading.Thread(target=module._work, args=(*aside._about, aside._groups, aside._taken, "r", send))
+        other.start()
+        other.join(30)
+        assert not other.is_alive() and not receive.poll()
 
 
 @pytest.mark.usefixtures("two_cores")

@@ -94,6 +94,34 @@ def test_inside_keeps_points_at_which_the_hypotheses_hold_and_drop_goes_across(t
     assert set(map(frozenset, keys)) == {frozenset(), frozenset({"wide"})}
 
 
+def test_a_grid_whose_first_half_is_outside_is_no_empty_design(tmp_path):
+    text = (
+        HEAD
+        + "inside = true\n[training]\nsteps = {values = [0, 1000]}\n[ensemble]\nseed = {from = 0, to = 10999, count = 11000}\n"
+    )
+    design = Design(read(tmp_path, text.replace("every_concept_is_learned", "concepts_learned_are_those_foreseen")))
+    design._regime = lambda values: Kept(values)
+    design._asked = [Asked()]
+    assert sum(1 for _ in design) == 11000
+
+
+class Asked:
+    """A hypothesis that holds where there are updates."""
+
+    def holds(self, regime):
+        return regime.values[0] > 0
+
+
+class Kept:
+    """A point that costs nothing to make."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def digest(self):
+        return f"{self.values[1]:08x}"
+
+
 def test_regimes_that_come_up_twice_are_one_point(tmp_path):
     made = points(tmp_path, HEAD + "design = 'random'\npoints = 50\n[model]\nm = {values = [2, 3]}\n")
     assert [x.model.m for x in made] in ([2, 3], [3, 2])
@@ -108,6 +136,8 @@ REFUSED = {
     "[sweep]\nclaims = ['dynamics/concepts_learned_are_foreseen']\n[model]\nm = {values = [1]}": "type dynamics/concepts_learned_are_those_foreseen",
     "[sweep]\nclaims = ['dynamics/share_of_concepts*']\n[model]\nm = {values = [1]}": "'dynamics/share_of_concepts*', which looks at nothing of the regime",
     HEAD + "colour = 3\n[model]\nm = {values = [1]}": "[sweep] has no key 'colour'; expected one of claims, drop",
+    HEAD + "[concepts]\nK1 = 1\nweights = {values = [[[1], [2]], [[1], [2]]]}": "expected different values, each once",
+    '[sweep]\nclaims = ["algebra/drawn_dictionary_has_the_stated_overlaps"]\ndrop = ["pure"]\n[model]\nm = {values = [1]}': "they have none; leave drop out",
     HEAD
     + "drop = ['narrow']\n[model]\nm = {values = [1]}": "'narrow', which is no hypothesis of these claims; expected some of pure",
     HEAD + "design = 'sobol'\n[model]\nm = {from = 1, to = 3}": "needs points; type",
