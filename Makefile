@@ -23,7 +23,7 @@ test: setup
 
 # The table of results in the README, from the last `make verify`.
 readme: setup
-	$(BIN)/python -m checks.readme out/default/results.json out/rate/results.json
+	$(BIN)/python -m polyseme.checks.multi_concept.documentation out/default/results.json out/rate/results.json
 
 # Where the conditions of the claims are needed: five sweeps across their edges, some twenty minutes on two cores; after an interruption the same
 # command goes on. Then what they found, which `make readme` and the report show, and the map of the README.
@@ -35,7 +35,7 @@ sweeps: setup
 	$(BIN)/polyseme map out/sweeps/phase_map --x m --y lam --show 'share learned'
 	cp out/sweeps/phase_map/maps/concepts_learned_are_those_foreseen-share_learned-m-lam.svg docs/phase_map.svg
 
-# Mutation testing of the rules, the budget and the ledger, in a copy; docs/mutants.md explains what survives.
+# Mutation testing of the rules, the budget and the provenance, in a copy; docs/mutants.md explains what survives.
 mutants: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,mutants]'
 	rm -rf out/mutants && git clone --quiet . out/mutants && cp tests/mutmut.cfg out/mutants/setup.cfg

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from theory.setting import Regime
+from polyseme.theory.multi_concept.regime import Regime
 
 Train = Callable[[int], None]
 ETA = 1e-3
@@ -18,10 +18,10 @@ ETA = 1e-3
 
 def arrays(regime: Regime) -> dict[str, np.ndarray]:
     """The initial state and one batch of literal prompts for every member, in the precision of the regime."""
-    from sim.draws import PromptStream
-    from sim.initial import draw_initial
-    from sim.prompts import Block, Dictionaries
-    from sim.streams import Purpose
+    from polyseme.sim.ensemble.streams import Purpose
+    from polyseme.sim.multi_concept.prompts.draws import PromptStream
+    from polyseme.sim.multi_concept.prompts.tensors import Block, Dictionaries
+    from polyseme.sim.multi_concept.training.initial import draw_initial
 
     state, members = draw_initial(regime), range(regime.ensemble.seeds)
     dictionaries = Dictionaries.of(state, device=torch.device("cpu"), dtype=torch.float64)

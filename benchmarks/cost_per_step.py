@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from theory.coefficients import constants, to_layout
-from theory.fast import fast_system
-from theory.integrate import step
-from theory.lower import System, system
-from theory.setting import Regime
-from theory.tail import window
+from polyseme.theory.multi_concept.coefficients import constants, to_layout
+from polyseme.theory.multi_concept.dynamics.integrate import step
+from polyseme.theory.multi_concept.numerics.fast import fast_system
+from polyseme.theory.multi_concept.numerics.lower import System, system
+from polyseme.theory.multi_concept.prompts.tail import window
+from polyseme.theory.multi_concept.regime import Regime
 
 GRID = (
     *((2, 16, L) for L in (4, 64, 1000)),

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sim.initial import draw_initial
-from sim.memory import keep_freed_memory
-from theory.coefficients import project
-from theory.ensemble import Ensemble
-from theory.integrate import integrate
-from theory.law import prompt_probabilities
-from theory.setting import Regime
+from polyseme.sim.ensemble.memory import keep_freed_memory
+from polyseme.sim.multi_concept.training.initial import draw_initial
+from polyseme.theory.multi_concept.coefficients import project
+from polyseme.theory.multi_concept.dynamics.ensemble import Ensemble
+from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.prompts.law import prompt_probabilities
+from polyseme.theory.multi_concept.regime import Regime
 
 ROUNDS, MEMBERS, STEPS = 5, 512, 40
 REGIME = Regime().replace(

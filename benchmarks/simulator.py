@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from theory.setting import Regime
+from polyseme.theory.multi_concept.regime import Regime
 
 UNIT = Regime().replace(
     concepts={"K1": 2, "K2": 2, "d_x": 32, "d_y": 32},
@@ -36,10 +36,10 @@ def polyseme(regime: Regime, *, fresh: bool, members: range) -> Train:
     """The compiled step of some members; compute alone takes one batch of prompts again and again."""
     import torch
 
-    from sim.engine import FastStepper
-    from sim.initial import draw_initial
-    from sim.model import Weights
-    from sim.prompts import Dictionaries
+    from polyseme.sim.multi_concept.prompts.tensors import Dictionaries
+    from polyseme.sim.multi_concept.training.engine import FastStepper
+    from polyseme.sim.multi_concept.training.initial import draw_initial
+    from polyseme.sim.multi_concept.training.model import Weights
 
     torch.set_num_threads(1)
     start = draw_initial(regime.replace(ensemble={"seeds": max(2, len(members))}), first_member=members.start)

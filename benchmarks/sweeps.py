@@ -35,7 +35,7 @@ ENVIRONMENT = os.environ | {
 
 def begin(grid: Path, out: Path, *options: str, **environment: str) -> subprocess.Popen[bytes]:
     """A sweep in a process of its own; its errors go to OUT.txt."""
-    command = [sys.executable, "-m", "checks.cli", "sweep", str(grid), "--out", str(out), *options]
+    command = [sys.executable, "-m", "polyseme.checks.command_line", "sweep", str(grid), "--out", str(out), *options]
     with out.with_suffix(".txt").open("wb") as errors:
         return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT | environment, stderr=errors)
 

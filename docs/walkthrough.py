@@ -12,7 +12,7 @@ app = marimo.App(width="medium", app_title="polyseme: from the derivation to a f
 with app.setup:
     import os
 
-    # As in checks.cli: one thread, and SymPy in plain Python, both chosen before they are imported.
+    # As in polyseme.checks.command_line: one thread, and SymPy in plain Python, both chosen before they are imported.
     for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(_variable, "1")
     os.environ.setdefault("SYMPY_GROUND_TYPES", "python")
@@ -26,25 +26,25 @@ with app.setup:
     import sympy as sp
     from sympy.polys.matrices import DomainMatrix
 
-    from checks.court import select, try_claim
-    from checks.curves import theory_curves
-    from checks.figures.learning import learning_dynamics
-    from checks.figures.style import save_figure, style
-    from checks.laboratory import Laboratory
-    from checks.pathwise import COLLECTED, evidence_of_paths
-    from checks.rules.exact import UNIT, RoundOff
-    from checks.transfer.models import answered_wrongly
-    from checks.transfer.scenarios import of_length, scenario, training_law
-    from theory.closure import LEVELS, closure
-    from theory.derive import derive
-    from theory.idempotents import Idempotents, law_residuals, resolve
-    from theory.integrate import integrate
-    from theory.lower import system_of
-    from theory.notation import fates
-    from theory.peirce import Frame, Letter
-    from theory.setting import Regime
-    from theory.show import latex_equations, notation
-    from theory.transfer import foresee, outvoting_odds, reduced_model
+    from polyseme.checks.core.evaluation import evaluate_claim, select
+    from polyseme.checks.core.figures.style import save_figure, style
+    from polyseme.checks.core.rules.exact import UNIT, RoundOff
+    from polyseme.checks.multi_concept.context import TrainingContext
+    from polyseme.checks.multi_concept.curves import theory_curves
+    from polyseme.checks.multi_concept.figures.learning import learning_dynamics
+    from polyseme.checks.multi_concept.out_of_distribution.models import answered_wrongly
+    from polyseme.checks.multi_concept.out_of_distribution.scenarios import of_length, scenario, training_law
+    from polyseme.checks.multi_concept.round_off.paths import COLLECTED, evidence_of_paths
+    from polyseme.theory.calculus.idempotents import Idempotents, law_residuals, resolve
+    from polyseme.theory.calculus.peirce import Frame, Letter
+    from polyseme.theory.multi_concept.article.notation import fates
+    from polyseme.theory.multi_concept.article.show import latex_equations, notation
+    from polyseme.theory.multi_concept.derivation.closure import LEVELS, closure
+    from polyseme.theory.multi_concept.derivation.derive import derive
+    from polyseme.theory.multi_concept.dynamics.integrate import integrate
+    from polyseme.theory.multi_concept.numerics.lower import system_of
+    from polyseme.theory.multi_concept.outcome.out_of_distribution import outvoting_odds, predict, reduced_model
+    from polyseme.theory.multi_concept.regime import Regime
 
     def shown(figure, name: str, alt: str):
         """A figure inline, as the SVG that `save_figure` would write for a page."""
@@ -104,7 +104,7 @@ def _():
     For each unit vector $\hat s$ among $\hat a_k, \hat b_k, \hat\nu_r$ let $P_s = \hat s \hat s^\top$, and let $P_\perp$ be what is left of the
     identity. These are orthogonal idempotents, so every operator splits into blocks $W = \sum_{s,t} P_s W P_t$. A block between two unit
     vectors is a number times $E_{st} = \hat s \hat t^\top$, and blocks multiply like matrix units, $E_{st} E_{uv} = \delta_{tu} E_{sv}$.
-    `theory.peirce` computes with them for every number of concepts at once: $k$ stays a letter.
+    `polyseme.theory.calculus.peirce` computes with them for every number of concepts at once: $k$ stays a letter.
     """)
     return
 
@@ -208,8 +208,8 @@ def _():
 
 @app.cell
 def _(regime):
-    laboratory = Laboratory(regime)  # the one door from checks to the simulation
-    start = laboratory.start_of(laboratory.member)  # W_Q, W_K, W_O, r and the dictionaries M, Q
+    context = TrainingContext(regime)  # the one door from checks to the simulation
+    start = context.start_of(context.member)  # W_Q, W_K, W_O, r and the dictionaries M, Q
     theory = integrate(regime, start)
     _right = theory["step"][theory["error"] == 0]
     mo.md(
@@ -219,20 +219,20 @@ def _(regime):
         f"{theory['error'][0]:.2f} at the start, is {theory['error'][-1]:.2g} at the end "
         + (f"(first zero at step {_right[0]})." if _right.size else "(never zero).")
     )
-    return laboratory, start, theory
+    return context, start, theory
 
 
 @app.cell
-def _(laboratory, regime, start, theory):
-    full = laboratory.train(regime, start)  # all weights, autograd, nothing reduced
+def _(context, regime, start, theory):
+    full = context.train(regime, start)  # all weights, autograd, nothing reduced
     coefficients = ("W_Q_blocks", "W_K_blocks", "alpha", "beta")
     differences = {
         _name: float(np.abs(full[_name] - theory[_name]).max() / np.abs(full[_name]).max()) for _name in coefficients
     }
     # Evidence holds numbers, the rule holds the threshold: a bound counted from steps, sums and the growth of a nudge.
-    evidence = evidence_of_paths(laboratory, "walkthrough", regime, start, full, system_of, system_of)
+    evidence = evidence_of_paths(context, "walkthrough", regime, start, full, system_of, system_of)
     bound = evidence.rows[0].roundings * UNIT
-    judgement = RoundOff(reason=COLLECTED).judge(evidence, level=laboratory.level)
+    judgement = RoundOff(reason=COLLECTED).judge(evidence, level=context.level)
     _rows = "\n".join(f"| `{_name}` | {_value:.1e} |" for _name, _value in differences.items())
     mo.md(
         "## The full model\n\nNow the transformer itself, by descent on the exact expected loss, from the same weights. Largest "
@@ -244,9 +244,9 @@ def _(laboratory, regime, start, theory):
 
 
 @app.cell
-def _(laboratory, regime, start, theory):
+def _(context, regime, start, theory):
     minibatch = regime.replace(training={"batch": 16}, ensemble={"seeds": 32, "engine": "analytic"})
-    sgd = laboratory.train(minibatch, start)  # one start, 32 streams of prompts
+    sgd = context.train(minibatch, start)  # one start, 32 streams of prompts
     _n_c, _n_d = (np.sqrt((1 + _sign * regime.concepts.kappa_y) / 2) for _sign in (1, -1))
     # The largest pre-activation of a neuron on the labels of a concept; not above 0, it is shut for all of them.
     _shut = _n_c * sgd["alpha"][:, -1] + _n_d * np.abs(sgd["beta"][:, -1]) <= 0
@@ -262,16 +262,16 @@ def _(laboratory, regime, start, theory):
 
 
 @app.cell
-def _(laboratory):
+def _(context):
     (claim,) = select("closure/population_descent_equals_level_b")
-    record = try_claim(claim, laboratory, replay="polyseme verify REGIME.toml")
-    _twin = record["control"]
+    record = evaluate_claim(claim, context, replay="polyseme verify REGIME.toml")
+    _control = record["control"]
     mo.md(
-        f"## A claim on trial\n\n`{claim.id}`: {claim.statement}\n\nA claim has hypotheses, a measurement, a rule, and a *wrong twin*: a false "
+        f"## A claim on trial\n\n`{claim.id}`: {claim.statement}\n\nA claim has hypotheses, a measurement, a rule, and a *negative control*: a false "
         "statement that the same measurement and rule must refute, or the verdict is an error.\n\n"
         "| | states | measured | allowed | verdict |\n|:--|:--|:--|:--|:--|\n"
         f"| claim | as above | {record['measured']:.1e} | {record['bound']:.1e} | **{record['verdict']}** |\n"
-        f"| its twin | {_twin['statement']} | {_twin['measured']:.1e} | {_twin['bound']:.1e} | **{_twin['verdict']}** |\n\n"
+        f"| its control | {_control['statement']} | {_control['measured']:.1e} | {_control['bound']:.1e} | **{_control['verdict']}** |\n\n"
         f"It started with other weights than ours: outside the concepts they are random, and level B does not care. "
         f"Replay: `{record['replay']}`."
     )
@@ -281,7 +281,7 @@ def _(laboratory):
 @app.cell
 def _(claim, regime):
     crowded = regime.replace(prompt={"p_extra": 0.1})  # other concepts in the words
-    outside = try_claim(claim, Laboratory(crowded), replay="polyseme verify REGIME.toml")
+    outside = evaluate_claim(claim, TrainingContext(crowded), replay="polyseme verify REGIME.toml")
     mo.md(
         f"With other concepts in the words (`p_extra` = {crowded.prompt.p_extra}) the same claim is **{outside['verdict']}**: "
         f"{outside['sentence']}. A claim outside its hypotheses is never counted as good."
@@ -307,7 +307,7 @@ def _():
 
 
 @app.cell
-def _(laboratory, regime, start, theory):
+def _(context, regime, start, theory):
     lengths = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64)
     _steps = theory["step"]
     moments = tuple(sorted({int(_steps[np.abs(_steps - _near).argmin()]) for _near in (60, 65, 75)}))  # while it learns
@@ -317,7 +317,7 @@ def _(laboratory, regime, start, theory):
     for _t in dict.fromkeys((*moments, regime.training.steps)):
         _at = theory["step"] == _t
         reduced[_t] = reduced_model(regime, start, {_name: _array[_at] for _name, _array in theory.items()})
-        _run = laboratory.train(regime.replace(training={"steps": _t, "record_every": _t}), start)
+        _run = context.train(regime.replace(training={"steps": _t, "record_every": _t}), start)
         weights[_t] = {_name: _run[f"final_{_name}"][None] for _name in ("W_Q", "W_K", "W_O")} | {"r": start["r"]}
     odds = {_t: outvoting_odds(_model, law.regime, law.M, law.Q)[0] for _t, _model in reduced.items()}
     _rows = "\n".join(
@@ -332,12 +332,12 @@ def _(laboratory, regime, start, theory):
 
 
 @app.cell
-def _(laboratory, law, regime, reduced, weights):
+def _(context, law, regime, reduced, weights):
     def tested(name, t):
-        """0-1 error foreseen and measured on a scenario after t steps, and the largest difference of the output f."""
+        """0-1 error predicted and measured on a scenario after t steps, and the largest difference of the output f."""
         of = scenario(name).change(law)
-        said = foresee(reduced[t], of.regime, of.M, of.Q)
-        seen = laboratory.counted_outcomes(of.regime, weights[t], of.M, of.Q)
+        said = predict(reduced[t], of.regime, of.M, of.Q)
+        seen = context.counted_outcomes(of.regime, weights[t], of.M, of.Q)
         measured = (answered_wrongly(seen["f"][0], of) * seen["probability"]).sum()
         gap = np.abs(said.f[0] - seen["f"][0])[seen["probability"] > 0].max()
         return float(said.error(of.answers)[0]), float(measured), float(gap / np.abs(said.f).max())
@@ -349,8 +349,8 @@ def _(laboratory, law, regime, reduced, weights):
         for _name, (_said, _seen, _gap) in transfer.items()
     )
     mo.md(
-        "The trained model under other laws; `checks.transfer.scenarios` has more, and a plus sign joins them:\n\n"
-        f"| scenario | what it is | error foreseen | measured | difference of $f$ |\n|:--|:--|:--|:--|:--|\n{_rows}"
+        "The trained model under other laws; `polyseme.checks.multi_concept.out_of_distribution.scenarios` has more, and a plus sign joins them:\n\n"
+        f"| scenario | what it is | error predicted | measured | difference of $f$ |\n|:--|:--|:--|:--|:--|\n{_rows}"
     )
     return tested, transfer
 
@@ -366,7 +366,7 @@ def _(lengths, moments, odds, regime, tested):
         for _t, _colour in zip(moments, ("#D55E00", "#0072B2", "#00755A"), strict=False):
             _said, _seen = by_length[_t].T
             _axes.plot(lengths, _seen, "o", ms=6, color=_colour, alpha=0.4, label=f"full model, step {_t}")
-            _axes.plot(lengths, _said, lw=0.8, color=_colour, label=f"foreseen, step {_t}")
+            _axes.plot(lengths, _said, lw=0.8, color=_colour, label=f"predicted, step {_t}")
         _axes.axvline(regime.prompt.L, color="#666666", lw=0.6, ls=":", label=f"trained with {regime.prompt.L}")
         _ticks = [_L for _L in lengths if _L & (_L - 1) == 0]
         _axes.set_xticks(_ticks, [str(_L) for _L in _ticks])
@@ -383,7 +383,9 @@ def _(lengths, moments, odds, regime, tested):
     )
     mo.vstack(
         [
-            shown(_figure, "error_by_length", "0-1 error against the length of the test prompt, foreseen and measured"),
+            shown(
+                _figure, "error_by_length", "0-1 error against the length of the test prompt, predicted and measured"
+            ),
             mo.md(
                 "With a single match among $L$ demonstrations the others stand $L - 1$ to one against it: the model errs as soon as these reach "
                 f"the odds ({_facts}). Two matches fail at twice that number, and so on; where the odds are above one, so few matches are rare "
@@ -417,9 +419,9 @@ def _(bound, differences, judgement, record, regime, theory, transfer):
         print(
             f"Over {regime.training.steps} steps the full model and the recursion differ by {max(differences.values()):.1e} of the largest "
             f"coefficient; round-off may make it {bound:.1e}: {judgement.verdict}.\n"
-            f"The 0-1 error goes from {theory['error'][0]:.2g} to {theory['error'][-1]:.2g}; foreseen and measured under other laws: "
+            f"The 0-1 error goes from {theory['error'][0]:.2g} to {theory['error'][-1]:.2g}; predicted and measured under other laws: "
             + ", ".join(f"{_name} {_said:.2g} and {_seen:.2g}" for _name, (_said, _seen, _) in transfer.items())
-            + f".\nThe claim {record['id']} is {record['verdict']}, its wrong twin {record['control']['verdict']}.\n"
+            + f".\nThe claim {record['id']} is {record['verdict']}, its negative control {record['control']['verdict']}.\n"
             "To read it with equations, tables and figures, type: make notebook"
         )
     mo.md(r"""

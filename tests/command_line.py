@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from checks.cli import app
+from polyseme.checks.command_line import app
 
 SMALL = {
     "concepts": {"K1": 2, "K2": 1, "d_x": 7, "d_y": 5},

@@ -2,7 +2,7 @@
 
 import os
 
-# Before numpy, torch and sympy are imported: as in checks.cli.main, with the same reasons.
+# Before numpy, torch and sympy are imported: as in polyseme.checks.command_line.main, with the same reasons.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("SYMPY_GROUND_TYPES", "python")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sweep_tables import LEARNED, WIDTHS, Record, a_record, over_grid, write_sweep
 
-from theory.setting import Regime
+from polyseme.theory.multi_concept.regime import Regime
 
 
 def one_key(line: str, *, design: str = "", seeds: bool = True) -> str:

@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from checks.sweeps.axes import tables
-from checks.sweeps.table import rows_of, write_table
-from theory.setting import Regime
+from polyseme.checks.core.sweeps.axes import tables
+from polyseme.checks.core.sweeps.table import rows_of, write_table
+from polyseme.theory.multi_concept.regime import Regime
 
 LEARNED = "dynamics/every_concept_is_learned"
 EQUAL = "closure/population_descent_equals_level_b"
@@ -18,7 +18,7 @@ Record = dict[str, Any]
 
 def a_record(claim: str, verdict: str, measured: float | None = None, bound: float | None = None, **facts) -> Record:
     """A record as a point's file has it."""
-    common = {"sentence": "", "seconds": 0.1, "twin": None, "statistics": None}
+    common = {"sentence": "", "seconds": 0.1, "control": None, "statistics": None}
     return {"id": claim, "verdict": verdict, "measured": measured, "bound": bound, "facts": facts} | common
 
 
@@ -58,7 +58,7 @@ def write_sweep(
             for key, value in keys.items():
                 sections.setdefault(tables()[key], {})[key] = value
             regime = Regime().replace(**sections)
-            outcome = {"regime": regime.model_dump(mode="json"), "records": records(regime), "aside": False}
+            outcome = {"regime": regime.model_dump(mode="json"), "records": records(regime), "quarantined": False}
             yield from rows_of(number, f"{number:064x}", outcome, code="0" * 64)
 
     metadata = {"polyseme.grid": text, "polyseme.plan": json.dumps(plan)}

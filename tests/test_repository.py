@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from checks.cli import app
-from checks.court import select
-from theory.setting import Regime, load_regime
+from polyseme.checks.command_line import app
+from polyseme.checks.core.evaluation import select
+from polyseme.theory.multi_concept.regime import Regime, load_regime
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -137,7 +137,7 @@ def test_the_full_model_follows_the_recursion_to_round_off(found):
 
 
 @pytest.mark.slow
-def test_the_claim_is_supported_its_twin_refuted_and_outside_it_says_nothing(found):
+def test_the_claim_is_supported_its_control_refuted_and_outside_it_says_nothing(found):
     assert found["record"]["verdict"] == "supported"
     assert found["record"]["control"]["verdict"] == "refuted"
     assert found["outside"]["verdict"] == "not_applicable"
@@ -148,9 +148,9 @@ SUMMED = 2 * 2 * (64 + 1) * 2.0**-52
 
 
 @pytest.mark.slow
-def test_what_is_foreseen_out_of_distribution_is_measured(found):
-    for name, (foreseen, measured, gap) in found["transfer"].items():
-        assert abs(foreseen - measured) <= SUMMED, name
+def test_what_is_predicted_out_of_distribution_is_measured(found):
+    for name, (predicted, measured, gap) in found["transfer"].items():
+        assert abs(predicted - measured) <= SUMMED, name
         assert gap <= found["bound"], name
     errors = {name: measured for name, (_, measured, _) in found["transfer"].items()}
     assert errors["length=64"] == errors["word_signs"] == 0
@@ -158,11 +158,11 @@ def test_what_is_foreseen_out_of_distribution_is_measured(found):
 
 
 @pytest.mark.slow
-def test_a_match_is_outvoted_at_the_foreseen_odds(found):
+def test_a_match_is_outvoted_at_the_predicted_odds(found):
     erred = 0
     for t in map(str, found["moments"]):
         table = dict(zip(found["lengths"], found["by_length"][t], strict=True))
-        assert all(abs(foreseen - measured) <= SUMMED for foreseen, measured in table.values())
+        assert all(abs(predicted - measured) <= SUMMED for predicted, measured in table.values())
         for length, (_, measured) in table.items():
             # Some prompt with one match fails if and only if L - 1 others reach the smallest odds.
             assert (measured > 0) == (length - 1 >= min(found["odds"][t])), (t, length)
@@ -178,7 +178,7 @@ def test_run_as_a_script_it_says_what_was_found_and_how_to_open_it(found):
         f"{max(found['differences'].values()):.1e} of the largest coefficient; round-off may make it {found['bound']:.1e}: supported."
     )
     assert all(f"{name} {said:.2g} and {seen:.2g}" in errors for name, (said, seen, _) in found["transfer"].items())
-    assert claim.endswith(f"{found['record']['id']} is supported, its wrong twin refuted.")
+    assert claim.endswith(f"{found['record']['id']} is supported, its negative control refuted.")
     assert opened.endswith("make notebook")
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from error_floor_first import FIRST
 
-from theory.setting import Regime
+from polyseme.theory.multi_concept.regime import Regime
 
 
 def floor(regime: Regime) -> float:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from checks.claim import Claim, Hypothesis, WrongTwin
-from checks.evidence import Compared, Evidence
-from checks.hypotheses import PURE
-from checks.laboratory import Laboratory
-from checks.ledger import ROUND_OFF
-from checks.rules.exact import RoundOff
-from theory.integrate import integrate
-from theory.setting import Regime
+from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl
+from polyseme.checks.core.evidence import Compared, Evidence
+from polyseme.checks.core.provenance import ROUND_OFF
+from polyseme.checks.core.rules.exact import RoundOff
+from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.checks.multi_concept.hypotheses import PURE
+from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.regime import Regime
 
 IID = Hypothesis(
     key="iid",
@@ -25,10 +25,10 @@ def first_floor(regime: Regime) -> float:
     return 2.0**-regime.prompt.L
 
 
-def measure(laboratory: Laboratory, floor) -> Evidence:
+def measure(context: TrainingContext, floor) -> Evidence:
     """The lowest 0-1 error of level B along population descent, against the asserted floor."""
-    regime = laboratory.population_regime
-    path = laboratory.remembered("level B", lambda: integrate(regime, laboratory.initial))
+    regime = context.population_regime
+    path = context.cached("level B", lambda: integrate(regime, context.initial))
     below = max(0.0, floor(regime) - float(np.min(path["error"])))
     terms = 2 * regime.concepts.K1 * (regime.prompt.L + 1)
     return Evidence(rows=(Compared(name="below the floor", difference=below, scale=1.0, roundings=4.0 * terms),))
@@ -43,7 +43,9 @@ FIRST = Claim(
     asserts=lambda: first_floor,
     measure=measure,
     rule=RoundOff(reason="4 unit round-offs for each of the 2 K1 (L + 1) prompts whose probabilities are summed"),
-    wrong_twin=WrongTwin(name="never right", statement="the error is always 1", asserts=lambda: lambda _regime: 1.0),
+    negative_control=NegativeControl(
+        name="never right", statement="the error is always 1", asserts=lambda: lambda _regime: 1.0
+    ),
     rests_on=(ROUND_OFF,),
 )
 

@@ -1,0 +1,22 @@
+"""The verification core, which knows no theory: claims, evidence, rules, verdicts, searches, sweeps, audit, report.
+
+budget        the false-alarm budget, and how it is divided
+claim         Claim, Hypothesis, Rule, Verdict
+differences   in what a regime differs from the default one: in words, and as a file
+evaluation    hypotheses, evidence, rule and negative control of one claim, as a record
+evidence      rows of raw measurements
+falsify       the search for a counterexample
+own_claims    claims from users' files
+parallel      claims about no regime, tried in processes of their own
+provenance    what verdicts rest on, over the graph of claims
+search_space  small regimes for searches and property tests, simplest first
+spelling      what somebody meant who mistyped a name
+terminal      errors as sentences, and progress bars
+verify        a whole verification: figures, records, report
+audit/        the audit: wrong theorems are planted, and what is caught is counted; true ones are judged thousands of times
+commands/     the commands that work on any theory
+figures/      figures of any theory: style, maps and profiles of sweeps, margins, the graph of claims
+report/       the report of a verification, and the comparison of several: HTML files that need nothing else
+rules/        rules: evidence in, judgement out. Every threshold of the suite stands in this folder
+sweeps/       sweeps over regimes: where do claims hold?
+"""

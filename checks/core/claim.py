@@ -1,0 +1,167 @@
+"""Claims, their hypotheses and their verdicts (THEORY.md section 7)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from polyseme.checks.core.evidence import Evidence
+from polyseme.checks.core.provenance import Basis
+from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.errors import PolysemeError
+from polyseme.theory.multi_concept.regime import Regime
+
+
+class Verdict(StrEnum):
+    """What the evidence says about a claim. Only `supported` is green."""
+
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+    NOT_APPLICABLE = "not_applicable"
+    MISSING = "missing"
+    ERROR = "error"
+
+
+VERDICTS: dict[Verdict, tuple[str, str]] = {
+    Verdict.SUPPORTED: ("✓", "the hypotheses hold, the evidence meets the rule, and the negative control is refuted"),
+    Verdict.REFUTED: ("✗", "the hypotheses hold, and the evidence contradicts the claim"),
+    Verdict.INCONCLUSIVE: (
+        "?",
+        "the evidence is compatible with the claim and with its negation; more of it would tell",
+    ),
+    Verdict.NOT_APPLICABLE: (
+        "–",
+        "a hypothesis of the claim does not hold in this regime, so nothing is said about it",
+    ),
+    Verdict.MISSING: ("○", "the evidence that the claim needs could not be gathered"),
+    Verdict.ERROR: (
+        "!",
+        "the check itself failed: it broke, or its negative control survived, so it could not have failed",
+    ),
+}
+"""Each verdict with its symbol and its meaning, from good to bad; only the first is green."""
+
+
+class OutsideHypotheses(PolysemeError):
+    """A hypothesis that only the evidence can show does not hold, such as one about the start: the claim is not applicable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """A predicate on the regime, with what it saw there.
+
+    `key` is the short name that `--drop` takes. `arranged` are changes of the regime by which the check itself makes
+    the hypothesis hold, so that it need not be met by the user's file; a dropped hypothesis is neither asked for nor
+    arranged. `suggests` are values of regime keys among which a search finds it to hold often, the simplest first.
+    """
+
+    key: str
+    name: str
+    holds: Callable[[Regime], bool]
+    got: Callable[[Regime], str]
+    arranged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    suggests: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict on evidence: the worst measured value, what was allowed, why that much, and one sentence.
+
+    A statistical rule also says how surprising the evidence is: `p_support` bounds its probability if the claim is off by
+    its margin or more, `p_refute` if it is true within it; the level decides between them. `slack` is how many times
+    too large a bound is.
+    """
+
+    verdict: Verdict
+    measured: float
+    bound: float
+    sentence: str
+    p_support: float | None = None
+    p_refute: float | None = None
+    slack: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The size of a statistical check, fixed before it runs.
+
+    `samples` independent samples for each row; `detects`: the smallest deviation, in the units of the judgement, that is
+    refuted with probability `power` or more; `power`: the probability with which a claim that is exactly true is
+    supported, less than asked for where the size had to be capped.
+    """
+
+    samples: int
+    detects: float
+    power: float
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """Turns evidence into a judgement; holds every threshold and its reason, and measures nothing.
+
+    A rule whose `is_statistical` is true has a share of the suite's budget, and says how often it errs.
+    """
+
+    @property
+    def is_statistical(self) -> bool:
+        """Whether the evidence is random."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The word for this kind of rule in results and report."""
+        ...
+
+    @property
+    def measures(self) -> str:
+        """What the measured number is."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why the bound is what it is."""
+        ...
+
+    def judge(self, evidence: Evidence, *, level: float) -> Judgement:
+        """The judgement; `level` is this claim's share of the suite's false-alarm budget."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativeControl:
+    """A wrong theory, measured by the same function and judged by the same rule; it has to be refuted."""
+
+    name: str
+    statement: str
+    asserts: Callable[[], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A statement on trial.
+
+    `asserts()` builds what the claim states (an expression, a formula, a compiled recursion, ...);
+    `measure(context, asserted)` gathers the evidence for it, and is run for the negative control's assertion too.
+    A claim of scope `any regime` looks at nothing of the regime: it is decided in symbols or at sizes of its own.
+    `plan(context)` says how many samples a statistical claim will take; it is recorded before they are taken.
+    """
+
+    id: str
+    statement: str
+    formula: str
+    section: str
+    hypotheses: tuple[Hypothesis, ...] = ()
+    asserts: Callable[[], Any]
+    measure: Callable[[TrainingContext, Any], Evidence]
+    rule: Rule
+    negative_control: NegativeControl
+    uses: tuple[str, ...] = ()
+    rests_on: tuple[Basis, ...] = ()
+    plan: Callable[[TrainingContext], Plan] | None = None
+    scope: Literal["any regime", "this regime"] = "this regime"
+
+    @property
+    def family(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.partition("/")[0]

@@ -1,0 +1,326 @@
+"""The planted errors of an audit, and how each reaches what a claim asserts."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import sympy as sp
+from sympy.polys.matrices import DomainMatrix
+
+from polyseme.checks.core.claim import Claim
+from polyseme.checks.multi_concept.audit.operators import DELTA, RECURSION, SYSTEM
+from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.sampling.regimes import of_pure_prompts
+from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
+from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.numerics.lower import System, compile_recursion, system_of
+from polyseme.theory.multi_concept.regime import Regime
+
+Kind = Literal["recursion", "system", "statement", "quantifier"]
+
+ELSEWHERE = 12
+"""Random regimes that a user's theory is tried in, besides the one of the audit."""
+
+BY_ID = {claim.id: claim for claim in CLAIMS}
+
+RECURSION_CLAIMS = (
+    "gradient/recursion_equals_dense_enumeration",
+    "gradient/level_b_drift_matches_population_autograd",
+    "closure/population_descent_equals_level_b",
+    "closure/population_descent_equals_level_b_of_any_blocks",
+    "closure/population_descent_equals_level_b_in_random_regimes",
+    "gradient/level_b_drift_matches_minibatches",
+)
+"""Claims that assert the recursion of level B, the cheapest first; a planted recursion is put to each."""
+
+SYSTEM_CLAIMS = RECURSION_CLAIMS[1:]
+"""Those of them that run a compiled recursion."""
+
+AUDIT_REGIME = Regime().replace(
+    # Every term on: uneven concepts and signs, two overlaps, several neurons, a penalty that bites within the run.
+    concepts={"K1": 2, "K2": 1, "d_x": 6, "d_y": 5, "kappa_x": 0.2, "kappa_y": 0.4, "weights": [0.7, 0.3]},
+    prompt={"L": 3, "p_plus": 0.4},
+    model={"m": 6, "sigma_0": 0.3, "sigma_1": 0.5},
+    training={"steps": 20, "batch": "population", "lam": 0.01, "gamma": 50.0, "record_every": 2},
+    ensemble={"seeds": 1, "seed": 1},
+)
+"""Where errors are planted, unless they name a regime of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plant:
+    """One planted error. `asserted(claim)` is what a claim asserts with the error in it.
+
+    `claims` are those that it can reach. A quantifier widened past its hypotheses has a `regime` where they fail, and the
+    `dropped` keys; its claim asserts what it always does. `elsewhere`: more regimes to try it in, until it is refuted. `proof` gives the
+    proof that it is no error after all, or nothing; `recursion` is there for errors that are one.
+    """
+
+    operator: str
+    name: str
+    kind: Kind
+    claims: tuple[str, ...]
+    asserted: Callable[[Claim], Any]
+    recursion: Recursion | None = None
+    regime: Regime = AUDIT_REGIME
+    dropped: frozenset[str] = frozenset()
+    proof: Callable[[], str] | None = None
+    elsewhere: tuple[Regime, ...] = ()
+
+
+def of_recursion(operator: str, name: str, wrong: Recursion) -> Plant:
+    """A wrong level-B recursion, for the logistic loss and the ReLU, as a plant."""
+    compiled = lru_cache(1)(lambda: compile_recursion(wrong))
+
+    def asserted(claim: Claim) -> Any:
+        return wrong if isinstance(claim.asserts(), Recursion) else (lambda _regime: compiled())
+
+    return Plant(
+        operator=operator,
+        name=name,
+        kind="recursion",
+        claims=_reached(wrong),
+        asserted=asserted,
+        recursion=wrong,
+        proof=lambda: proof_of_equivalence(wrong),
+    )
+
+
+def _reached(wrong: Recursion) -> tuple[str, ...]:
+    """The claims that a planted recursion is put to.
+
+    The exact evaluation turns the right mean sign into a fraction, and would take for ever on the powers that another
+    one leaves; those plants are put to the other claims.
+    """
+    means = {mean for right in wrong.gradient.values() for mean in right.atoms(sp.tanh, sp.sign)}
+    return RECURSION_CLAIMS if means <= {derive("B").counted.ebar} else SYSTEM_CLAIMS
+
+
+def of_system(operator: str, name: str, wrong: System) -> Plant:
+    """A wrong compiled system as a plant."""
+    return Plant(
+        operator=operator,
+        name=name,
+        kind="system",
+        claims=SYSTEM_CLAIMS,
+        asserted=lambda _claim: lambda _regime: wrong,
+    )
+
+
+def all_plants() -> Iterator[Plant]:
+    """Every planted error: recursions, systems, statements, quantifiers."""
+    right = derive("B")
+    for operator, variants in RECURSION.items():
+        yield from (of_recursion(operator, name, wrong) for name, wrong in variants(right))
+    compiled = system_of(AUDIT_REGIME)
+    for operator, changes in SYSTEM.items():
+        yield from (of_system(operator, name, wrong) for name, wrong in changes(compiled))
+    yield from statements()
+    yield from widened()
+
+
+# -- statements --------------------------------------------------------------------------------------------
+
+
+def scaled(value: Any, factor: sp.Rational) -> Any:
+    """A statement times a factor: an expression, a number, a projection, an array, or each entry of a table."""
+    if isinstance(value, Mapping):
+        return {key: scaled(entry, factor) for key, entry in value.items()}
+    if isinstance(value, DomainMatrix):
+        return value * sp.QQ(factor.p, factor.q)
+    if isinstance(value, np.ndarray | np.floating | float):
+        return value * float(factor)
+    if isinstance(value, sp.MatrixBase | sp.Expr):
+        return value * factor
+    if isinstance(value, int) and not isinstance(value, bool):
+        return sp.Integer(value) * factor  # exact, as what it stands in
+    if callable(value) and not isinstance(value, type):
+        return lambda *arguments: scaled(value(*arguments), factor)
+    raise TypeError(f"{type(value).__name__} cannot be scaled")
+
+
+def _numbered(claim: Claim) -> list[tuple[str, str, Callable[[], Any]]]:
+    """(operator, name, wrong assertion) of a claim that asserts a statement; nothing for one that cannot carry an error."""
+    asserted = claim.asserts()
+    short = claim.id.partition("/")[2].replace("_", " ")
+    # What is judged from samples sees what its plan says, not one part in a hundred.
+    delta = 25 * DELTA if claim.rule.is_statistical else DELTA
+    factors = [("coefficient", f"1 {'+' if f > 1 else '-'} {float(delta):g}", f) for f in (1 + delta, 1 - delta)]
+    if claim.id not in UNSIGNED:
+        factors.append(("sign", "-1", sp.S.NegativeOne))
+    if claim.id in IDEMPOTENTS:
+        factors = [("wrong idempotent", name, factor) for _, name, factor in factors]
+    try:
+        scaled(asserted, 1 + DELTA)
+    except TypeError:
+        return []
+    return [
+        (operator, f"{short}, times {name}", lambda factor=factor: scaled(claim.asserts(), factor))
+        for operator, name, factor in factors
+    ]
+
+
+IDEMPOTENTS = (
+    "algebra/idempotents_resolve_identity",
+    "algebra/peirce_blocks_split_the_norm",
+    "algebra/gradient_and_projection_commute",
+)
+"""Claims that assert projections or the vectors that span them: scaled, they are no idempotents any more."""
+
+UNSIGNED = ("gradient/noise_is_gaussian_with_the_stated_deviation", "closure/flow_limit_has_order_one")
+"""A standard deviation and a time cannot be negative."""
+
+STATEMENTS = (
+    "algebra/concept_vectors_are_orthogonal",
+    "algebra/drawn_dictionary_has_the_stated_overlaps",
+    *IDEMPOTENTS,
+    "algebra/mean_sign_is_tanh",
+    "algebra/pooled_label_is_c_plus_ebar_d",
+    "algebra/attention_is_a_probability",
+    "gradient/closed_forms_equal_derivatives",
+    "gradient/any_prompt_matches_autograd",
+    "gradient/euler_identity",
+    "gradient/any_prompt_meets_euler_identity",
+    "gradient/drawn_prompts_follow_the_law",
+    "gradient/noise_is_gaussian_with_the_stated_deviation",
+    "closure/balance_decays_along_the_flow",
+    "closure/flow_limit_has_order_one",
+)
+"""Claims that assert a formula, a table of them, or a number: each is scaled by 1 +- 0.01 (0.25 for samples) and by -1."""
+
+
+def statements() -> Iterator[Plant]:
+    """Errors in what the other claims state, each put to its own claim."""
+    for identifier in STATEMENTS:
+        for operator, name, wrong in _numbered(BY_ID[identifier]):
+            yield Plant(
+                operator=operator,
+                name=name,
+                kind="statement",
+                claims=(identifier,),
+                asserted=lambda _claim, wrong=wrong: wrong(),
+                proof=_both_signs_cancel if name.endswith("-1") and identifier in IDEMPOTENTS[1:] else None,
+            )
+    yield from _later()
+
+
+def _both_signs_cancel() -> str:
+    """Blocks and coefficients hold a projection, or a unit vector, on both sides: (-P) W (-P) = P W P for any matrices."""
+    P, W = (sp.Matrix(3, 3, sp.symbols(f"{name}:9")) for name in "PW")
+    return "(-P) W (-P) = P W P for all matrices" if sp.expand((-P) * W * (-P) - P * W * P).is_zero_matrix else ""
+
+
+def _later() -> Iterator[Plant]:
+    """Whole numbers of updates, off by one: step t for t + 1."""
+    for identifier in ("closure/complement_decays_exactly", "closure/no_signal_is_pure_decay"):
+        short = identifier.partition("/")[2].replace("_", " ")
+        for late in (1, 2):
+            yield Plant(
+                operator="time",
+                name=f"{short}, {late} update{'s' if late > 1 else ''} later",
+                kind="statement",
+                claims=(identifier,),
+                asserted=lambda _claim, late=late: late,
+            )
+
+
+# -- quantifiers -------------------------------------------------------------------------------------------
+
+
+def widened() -> Iterator[Plant]:
+    """Statements made for more regimes than their hypotheses grant."""
+    mixed = AUDIT_REGIME.replace(prompt={"p_extra": 0.3, "p_plus": 0.5})
+    even = AUDIT_REGIME.replace(prompt={"p_plus": 0.5})
+    learning = Regime().replace(
+        concepts={"K1": 1, "K2": 0, "d_x": 2, "d_y": 2}, prompt={"L": 2}, model={"m": 48}, training={"lam": 1e-4}
+    )
+    still = Regime().replace(
+        concepts={"K1": 1, "K2": 0, "d_x": 2, "d_y": 2},
+        prompt={"L": 2},
+        model={"m": 4, "sigma_0": 0.3},
+        training={"lam": 0.01},
+    )
+    cases = (
+        ("level S for neurons of any kind", "closure/mirrored_population_descent_equals_level_s", "mirrored", even),
+        ("level S for uneven signs", "closure/mirrored_population_descent_equals_level_s", "fair", AUDIT_REGIME),
+        (
+            "level B's drift with other concepts in the words",
+            "gradient/level_b_drift_matches_population_autograd",
+            "pure",
+            mixed,
+        ),
+        ("level B with other concepts in the words", "closure/population_descent_equals_level_b", "pure", mixed),
+        ("dead blocks with other concepts in the words", "closure/dead_blocks_stay_dead", "pure", mixed),
+        (
+            "every concept learned at any width",
+            "dynamics/every_concept_is_learned",
+            "wide",
+            learning.replace(model={"m": 1}),
+        ),
+        (
+            "every concept learned under any penalty",
+            "dynamics/every_concept_is_learned",
+            "light_penalty",
+            learning.replace(training={"lam": 0.01}),
+        ),
+        ("a smooth end for neurons with gates", "dynamics/end_of_training_is_smooth", "no_gates", still),
+    )
+    for name, identifier, key, regime in cases:
+        yield Plant(
+            operator="quantifier widened",
+            name=name,
+            kind="quantifier",
+            claims=(identifier,),
+            asserted=lambda claim: claim.asserts(),
+            regime=regime,
+            dropped=frozenset({key}),
+        )
+
+
+# -- equivalence -------------------------------------------------------------------------------------------
+
+
+def proof_of_equivalence(wrong: Recursion) -> str:
+    """Why a planted recursion is the right one after all, or nothing.
+
+    Every difference of two equations has to be zero after e^n has been reduced by e^2 = 1: structurally, as polynomials in
+    the atoms that are left (sums, functions, coefficients).
+    """
+    from polyseme.checks.multi_concept.claims.decomposition.penalty import as_atoms
+
+    right = derive(wrong.level, loss=wrong.loss, activation=wrong.activation)  # pyright: ignore[reportArgumentType]
+    if wrong.observables != right.observables:
+        return ""
+    for x in right.state:
+        for one, other in ((right.gradient[x], wrong.gradient[x]), (right.shrinkage[x], wrong.shrinkage[x])):
+            if as_atoms(sp.expand(_reduced(one) - _reduced(other))) != 0:
+                return ""
+    return "the same equations once e^2 = 1 is used"
+
+
+def _reduced(expression: sp.Expr) -> sp.Expr:
+    def parity(base: sp.Expr, power: sp.Expr) -> sp.Expr:
+        return base ** (power % 2) if base == fw.e and power.is_Integer else base**power
+
+    return expression.replace(sp.Pow, parity)
+
+
+def from_user(path: str, patch: Callable[[Recursion], Recursion]) -> Plant:
+    """A user's wrong recursion as a plant; TypeError or ValueError if the patch gives none, or changes nothing."""
+    right = derive("B")
+    # A copy: the derivation is kept, and a patch may write into the tables that it is handed.
+    tables = {name: dict(getattr(right, name)) for name in ("gradient", "shrinkage", "observables")}
+    wrong = patch(replace(right, **tables))
+    if not isinstance(wrong, Recursion):
+        raise TypeError(f"patch gave {type(wrong).__name__}, expected a Recursion")
+    if (
+        wrong.gradient == right.gradient
+        and wrong.shrinkage == right.shrinkage
+        and wrong.observables == right.observables
+    ):
+        raise ValueError("the patch changed nothing")
+    # A term may vanish at the numbers of one regime, so a theory of unknown origin is tried in many.
+    rng = np.random.default_rng(0)
+    return replace(of_recursion("yours", path, wrong), elsewhere=tuple(of_pure_prompts(rng) for _ in range(ELSEWHERE)))

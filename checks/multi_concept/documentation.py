@@ -1,0 +1,194 @@
+"""The generated parts of the README and of docs/: tables of results and of the regime keys. Run by `make readme`."""
+
+import json
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polyseme.checks.core.claim import VERDICTS, Verdict
+from polyseme.checks.core.report.steps import STEPS, step_of
+from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.conditions.conditions import SHIPPED, Conditions, load_conditions
+from polyseme.checks.multi_concept.conditions.formatting import (
+    FULL_HEAD,
+    SHORT_HEAD,
+    full_rows,
+    markdown,
+    provenance,
+    sentences,
+    shares_rows,
+    short_rows,
+)
+from polyseme.theory.multi_concept.regime import Regime
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]], name: str) -> str:
+    """A Markdown table with a row per claim: verdict, measured, allowed, and what its negative control measured.
+
+    A claim that is not applicable has the record of another regime, of that name, if it applies there.
+    """
+    lines = [
+        "| claim | verdict | measured | allowed | its negative control | which measured |",
+        "|---|---|---|---|---|---|",
+    ]
+    for record, is_elsewhere in _where_it_applies(records, elsewhere):
+        note = f" ({name})" if is_elsewhere else ""
+        verdict = Verdict(record["verdict"])
+        control = record["control"]
+        cells = (
+            f"`{record['id']}`",
+            f"{VERDICTS[verdict][0]} {verdict}{note}",
+            _number(record["measured"]),
+            _number(record["bound"]),
+            f"{control['name']}: {control['verdict']}" if control else "",
+            _number(control["measured"]) if control else "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _where_it_applies(
+    records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Each record, or that of the other regime where the claim applies there alone, and whether it is that one."""
+    for record in records:
+        other = elsewhere.get(record["id"])
+        outside = record["verdict"] == Verdict.NOT_APPLICABLE
+        is_elsewhere = bool(outside and other and other["verdict"] != Verdict.NOT_APPLICABLE)
+        yield (other if is_elsewhere and other else record), is_elsewhere
+
+
+def steps_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]]) -> str:
+    """A Markdown table with a row per step of the argument: its question, and how many of its claims have which verdict."""
+    lines = ["| step | what is asked | claims |", "|---|---|---|"]
+    applied = [record for record, _ in _where_it_applies(records, elsewhere)]
+    for number, step in enumerate(STEPS, start=1):
+        own = Counter(record["verdict"] for record in applied if step_of(record["id"]).key == step.key)
+        counts = ", ".join(f"{own[verdict]} {verdict.replace('_', ' ')}" for verdict in VERDICTS if own[verdict])
+        lines.append(f"| {number}. {step.title} | {step.question} | {counts} |")
+    return "\n".join(lines)
+
+
+LENGTHS = "ood/any_length_has_its_closed_form"
+SCENARIOS = "ood/every_scenario_is_foreseen_from_the_coefficients"
+BY_SGD = "ood/noisy_sgd_does_elsewhere_what_level_n_says"
+
+
+def scenarios_table(records: Mapping[str, dict[str, Any]], *claims: str) -> str:
+    """A Markdown table of the tables in the facts of some claims: what was predicted and what was measured, a row per scenario.
+
+    A claim without evidence has no rows.
+    """
+    lines = [
+        "| scenario | after step | 0-1 error predicted | measured | correct attention predicted | measured |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim in claims:
+        facts = (records[claim]["evidence"] or {}).get("facts", {})
+        for line in facts.get("table", ()):
+            step = line.get("step", facts.get("steps", ""))
+            numbers = (
+                f"{line[f'{what} {side}']:.4f}" for what in ("error", "attention") for side in ("predicted", "measured")
+            )
+            lines.append(f"| `{line['scenario']}` | {step} | {' | '.join(numbers)} |")
+    return "\n".join(lines)
+
+
+def regime_table() -> str:
+    """A Markdown table of every regime key: its default, its meaning, what is accepted."""
+    lines = ["| key | default | meaning | accepted |", "|---|---|---|---|"]
+    for table, section in Regime().model_dump().items():
+        fields = type(getattr(Regime(), table)).model_fields
+        for key, default in section.items():
+            extra = fields[key].json_schema_extra
+            accepted = extra["accepts"] if isinstance(extra, dict) else ""
+            shown = "absent" if default is None else json.dumps(default)
+            lines.append(f"| `[{table}] {key}` | `{shown}` | {fields[key].description} | {accepted} |")
+    return "\n".join(lines)
+
+
+def conditions_parts(found: Conditions) -> dict[str, str]:
+    """The generated parts of docs/conditions.md: a row for each hypothesis, every scan, the share over the width, sentences, sweeps."""
+    scans = [
+        f"**`{one.key}`** asks for {one.asked}. Values of {one.quantity}:\n\n{markdown(FULL_HEAD, full_rows(one))}"
+        for one in found.conditions
+    ]
+    return {
+        "conditions": markdown(SHORT_HEAD, short_rows(found)),
+        "found": "\n".join(f"- {sentence}" for sentence in sentences(found)),
+        "scans": "\n\n".join(scans),
+        "shares": markdown(*shares_rows(found)),
+        "sweeps": "\n".join(f"- {sentence}." for sentence in provenance(found)),
+    }
+
+
+def write_conditions(readme: Path, page: Path) -> None:
+    """Rewrite the page of conditions, its figure and, where it has the markers, the table in the README, from what is shipped."""
+    from polyseme.checks.core.figures.style import save_figure
+    from polyseme.checks.multi_concept.figures.conditions import conditions_figure
+    from polyseme.files import write_atomic
+
+    found = load_conditions(SHIPPED)
+    text = page.read_text(encoding="utf-8")
+    for part, content in conditions_parts(found).items():
+        text = replaced(text, part, content)
+    write_atomic(page, text)
+    text = readme.read_text(encoding="utf-8")
+    if "<!-- conditions:begin" in text:
+        write_atomic(readme, replaced(text, "conditions", markdown(SHORT_HEAD, short_rows(found))))
+    with tempfile.TemporaryDirectory() as folder:
+        svg, _ = save_figure(conditions_figure(found), Path(folder), "conditions")
+        write_atomic(page.with_suffix(".svg"), svg.read_bytes())
+
+
+def replaced(text: str, part: str, content: str) -> str:
+    """`text` with what stands between the markers of a generated part replaced; ValueError if they are not there."""
+    pattern = re.compile(rf"(<!-- {part}:begin[^>]*-->\n).*?(<!-- {part}:end -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"expected the markers '<!-- {part}:begin -->' and '<!-- {part}:end -->'")
+    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", text)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if isinstance(value, int | float) else str(value)
+
+
+def main(results: Path, others: Path) -> None:
+    """Rewrite README.md and the tables of docs/ from results.json and that of another regime, and copy the figures shown."""
+    from polyseme.files import write_atomic
+
+    readme = ROOT / "README.md"
+    text = replaced(readme.read_text(encoding="utf-8"), "regime", regime_table())
+    records = json.loads(results.read_text(encoding="utf-8"))
+    if [record["id"] for record in records] != [claim.id for claim in CLAIMS]:
+        sys.exit(f"{results}: expected every registered claim, got {len(records)} of {len(CLAIMS)}; type make verify")
+    elsewhere = {record["id"]: record for record in json.loads(others.read_text(encoding="utf-8"))}
+    write_atomic(readme, replaced(text, "steps", steps_table(records, elsewhere)))
+    here = {record["id"]: record for record in records}
+    generated = {
+        "results.md": {"results": results_table(records, elsewhere, others.parent.name)},
+        "out_of_distribution.md": {
+            "scenarios": scenarios_table(elsewhere, SCENARIOS, LENGTHS),
+            "trained": scenarios_table(here, BY_SGD),
+        },
+    }
+    for name, parts in generated.items():
+        page = ROOT / "docs" / name
+        text = page.read_text(encoding="utf-8")
+        for part, content in parts.items():
+            text = replaced(text, part, content)
+        write_atomic(page, text)
+    drawn = dict.fromkeys(("learning_dynamics", "out_of_distribution", "thresholds"), results.parent)
+    for stem, folder in (drawn | {"error_curve": others.parent}).items():
+        write_atomic(ROOT / "docs" / f"{stem}.svg", (folder / "figures" / f"{stem}.svg").read_bytes())
+    write_conditions(readme, ROOT / "docs" / "conditions.md")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

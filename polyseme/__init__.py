@@ -1,0 +1,1 @@
+"""polyseme: a verifier for theories of how transformers learn in context."""
