@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock, Timeout
 from jaxtyping import Shaped
 
 from polyseme.errors import PolysemeError
@@ -198,3 +199,23 @@ def _plain(obj: object) -> Any:
     if isinstance(obj, list | tuple):
         return [_plain(value) for value in obj]
     return str(obj) if isinstance(obj, Path) else obj
+
+
+@contextmanager
+def locked(path: Path, *, timeout: float = -1.0) -> Iterator[None]:
+    """Nobody else holds the lock; waits for it, or PolysemeError after `timeout` seconds."""
+    lock = FileLock(path, timeout=timeout)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise PolysemeError(
+            f"{path.parent}: another process is at work on this run; wait for it, or type another --out"
+        ) from None
+    except OSError as error:
+        raise PolysemeError(
+            f"{path.parent}: got '{error.strerror or error}', expected a folder that can be written; type another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -7,9 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from polyseme.checks.core.evidence import Evidence
 from polyseme.checks.core.provenance import Basis
-from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import Regime
 
 
 class Verdict(StrEnum):
@@ -58,8 +56,8 @@ class Hypothesis:
 
     key: str
     name: str
-    holds: Callable[[Regime], bool]
-    got: Callable[[Regime], str]
+    holds: Callable[[Any], bool]
+    got: Callable[[Any], str]
     arranged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     suggests: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
 
@@ -153,12 +151,12 @@ class Claim:
     section: str
     hypotheses: tuple[Hypothesis, ...] = ()
     asserts: Callable[[], Any]
-    measure: Callable[[TrainingContext, Any], Evidence]
+    measure: Callable[[Any, Any], Evidence]
     rule: Rule
     negative_control: NegativeControl
     uses: tuple[str, ...] = ()
     rests_on: tuple[Basis, ...] = ()
-    plan: Callable[[TrainingContext], Plan] | None = None
+    plan: Callable[[Any], Plan] | None = None
     scope: Literal["any regime", "this regime"] = "this regime"
 
     @property

@@ -5,12 +5,12 @@ from typing import Any
 
 import tomli_w
 
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.regime import BaseRegime
 
 
-def changed(regime: Regime) -> Mapping[str, Mapping[str, Any]]:
+def changed(regime: BaseRegime) -> Mapping[str, Mapping[str, Any]]:
     """The keys in which a regime differs from the default one, table by table."""
-    plain, default = regime.model_dump(), Regime().model_dump()
+    plain, default = regime.model_dump(), type(regime)().model_dump()
     tables = {
         section: {key: value for key, value in keys.items() if value != default[section][key] and value is not None}
         for section, keys in plain.items()
@@ -18,16 +18,17 @@ def changed(regime: Regime) -> Mapping[str, Mapping[str, Any]]:
     return {section: keys for section, keys in tables.items() if keys}
 
 
-def in_words(regime: Regime) -> str:
-    """The same in a line, without the ensemble."""
-    tables = {section: keys for section, keys in changed(regime).items() if section != "ensemble"}
-    return ", ".join(f"{key} = {value}" for keys in tables.values() for key, value in keys.items())
+def in_words(regime: BaseRegime) -> str:
+    """The same in a line, without the seed and what is of the run time alone."""
+    shown = {key.name for key in type(regime).keys().values() if key.role not in ("seed", "run time")}
+    tables = changed(regime)
+    return ", ".join(f"{key} = {value}" for keys in tables.values() for key, value in keys.items() if key in shown)
 
 
-def as_toml(regime: Regime) -> str:
-    """A regime file with those keys."""
+def as_toml(regime: BaseRegime, theory: str = "") -> str:
+    """A regime file with those keys, and the theory where it is named."""
     tables = {
         section: {key: list(x) if isinstance(x, tuple) else x for key, x in keys.items()}
         for section, keys in changed(regime).items()
     }
-    return tomli_w.dumps(tables)
+    return tomli_w.dumps(({"theory": theory} if theory else {}) | tables)

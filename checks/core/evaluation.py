@@ -12,18 +12,17 @@ import sympy as sp
 
 from polyseme.checks.core.budget import settle
 from polyseme.checks.core.claim import Claim, Judgement, OutsideHypotheses, Plan, Verdict
+from polyseme.checks.core.context import Context
 from polyseme.checks.core.evidence import Evidence
 from polyseme.checks.core.provenance import Record
 from polyseme.checks.core.spelling import nearest
-from polyseme.checks.multi_concept.claims import CLAIMS
-from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.errors import PolysemeError
 from polyseme.files import as_json
 
 _DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE)
 
 
-def select(pattern: str, claims: Sequence[Claim] = CLAIMS) -> tuple[Claim, ...]:
+def select(pattern: str, claims: Sequence[Claim]) -> tuple[Claim, ...]:
     """The claims whose id matches a glob, or whose family is named; PolysemeError if there is none."""
     if pattern in {claim.family for claim in claims}:
         pattern = f"{pattern}/*"
@@ -36,7 +35,7 @@ def select(pattern: str, claims: Sequence[Claim] = CLAIMS) -> tuple[Claim, ...]:
     return chosen
 
 
-def evaluate_claim(claim: Claim, context: TrainingContext, *, replay: str, drop: Collection[str] = ()) -> Record:
+def evaluate_claim(claim: Claim, context: Context, *, replay: str, drop: Collection[str] = ()) -> Record:
     """The record of one claim as results.json holds it; what needs the other claims is still open (`settle_records`).
 
     A claim outside its hypotheses is not_applicable. Evidence that cannot be gathered makes it missing, a broken
@@ -103,7 +102,7 @@ def evaluate_claim(claim: Claim, context: TrainingContext, *, replay: str, drop:
     }
 
 
-def grant(claim: Claim, context: TrainingContext, drop: Collection[str] = ()) -> tuple[TrainingContext, list[Record]]:
+def grant(claim: Claim, context: Context, drop: Collection[str] = ()) -> tuple[Context, list[Record]]:
     """The context of the regime with what the check arranges, and what became of each hypothesis.
 
     `holds` is true, false, or None for a hypothesis that is dropped. Nothing is arranged once one has failed.
@@ -122,7 +121,7 @@ def grant(claim: Claim, context: TrainingContext, drop: Collection[str] = ()) ->
     return context.at(regime), records
 
 
-def judge(claim: Claim, context: TrainingContext, asserted: Any) -> tuple[Evidence, Judgement]:
+def judge(claim: Claim, context: Context, asserted: Any) -> tuple[Evidence, Judgement]:
     """Evidence for what is asserted, and the judgement on it at the level of the context.
 
     TypeError or ValueError for what is no evidence, cannot be written down, or is no judgement: a check of unknown origin
@@ -145,7 +144,7 @@ def judge(claim: Claim, context: TrainingContext, asserted: Any) -> tuple[Eviden
     return evidence, judgement
 
 
-def _planned(claim: Claim, context: TrainingContext) -> Plan | None:
+def _planned(claim: Claim, context: Context) -> Plan | None:
     """The plan of a statistical claim, which has to have one; nothing for others."""
     plan = claim.plan(context) if claim.plan else None
     if claim.rule.is_statistical and not isinstance(plan, Plan):
@@ -174,7 +173,7 @@ def _samples(evidence: Evidence) -> set[int]:
     return sizes - {0}
 
 
-def _judge_control(claim: Claim, context: TrainingContext) -> tuple[Record, Record]:
+def _judge_control(claim: Claim, context: Context) -> tuple[Record, Record]:
     """What became of the negative control, and the traceback if it broke the check."""
     record: Record = {"name": claim.negative_control.name, "statement": claim.negative_control.statement}
     try:

@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import sympy as sp
-
 BEYOND = 1e300
 """A difference, or a jump, that has no size: one run left the numbers, or went where only round-off decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exact:
-    """A quantity that must be exactly zero: a SymPy expression, decided in symbols or rationals."""
+    """A quantity that must be exactly zero: `residual` is a SymPy expression, decided in symbols or rationals."""
 
     name: str
-    residual: sp.Expr
+    residual: Any
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,23 +9,23 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, reject, settings, target
 from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 
 from polyseme.checks.core.claim import Claim, Verdict
+from polyseme.checks.core.context import Context
 from polyseme.checks.core.differences import changed
 from polyseme.checks.core.evaluation import grant, judge
 from polyseme.checks.core.search_space import regimes
-from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.checks.core.theory import Theory
 from polyseme.errors import PolysemeError, RegimeError
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.regime import BaseRegime
 
 # A confirmation draws everything afresh: another seed, far from those of the search.
 FRESH = 10**6
-SIZES = frozenset({"K1", "K2", "d_x", "d_y", "L", "m", "steps"})
-"""Keys that are never taken back to their defaults, which are larger than what a search finds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class Search:
 
     claim: Claim
     drop: frozenset[str]
-    outcomes: dict[str, tuple[Regime, Outcome]] = field(default_factory=dict)
-    smallest: list[tuple[Regime, Outcome]] = field(default_factory=list)
+    outcomes: dict[str, tuple[BaseRegime, Outcome]] = field(default_factory=dict)
+    smallest: list[tuple[BaseRegime, Outcome]] = field(default_factory=list)
     interrupts: list[str] = field(default_factory=list)
 
     @property
@@ -79,12 +79,12 @@ class Search:
         return Counter(outcome.verdict for _, outcome in self.outcomes.values())
 
     @property
-    def counterexample(self) -> tuple[Regime, Outcome] | None:
+    def counterexample(self) -> tuple[BaseRegime, Outcome] | None:
         """The smallest regime found that breaks the claim."""
         return self.smallest[-1] if self.smallest else None
 
     @property
-    def nearest(self) -> tuple[Regime, Outcome] | None:
+    def nearest(self) -> tuple[BaseRegime, Outcome] | None:
         """The regime in which the claim came nearest to its bound, of those that were decided."""
         decided = [x for x in self.outcomes.values() if math.isfinite(x[1].share)]
         return max(decided, key=lambda x: x[1].share, default=None)
@@ -96,6 +96,7 @@ class _Broken(Exception):
 
 def search(
     claim: Claim,
+    theory: Theory,
     *,
     budget: int,
     level: float,
@@ -104,7 +105,7 @@ def search(
     shrink: bool = True,
     progress: Callable[[Search], None] | None = None,
 ) -> Search:
-    """Try up to `budget` regimes in which the hypotheses hold, those with a key in `drop` excepted, which fail.
+    """Try up to `budget` regimes of the theory in which the hypotheses hold, those with a key in `drop` excepted, which fail.
 
     `level` is what a whole search may spend on a false alarm: each example of a statistical claim is judged at an even
     share of it, and a counterexample is confirmed with fresh draws. Shrinking takes examples of its own. An interrupt
@@ -112,7 +113,9 @@ def search(
     """
     found = Search(claim=claim, drop=frozenset(drop))
     try:
-        strategy = regimes(claim, drop=drop)
+        strategy = regimes(claim, theory, drop=drop)
+    except PolysemeError:
+        raise
     except Exception as problem:  # a hypothesis of a user's own may suggest anything
         raise _no_regime(claim, problem) from None
     phases = (Phase.generate, Phase.target, *((Phase.shrink,) if shrink else ()))
@@ -130,7 +133,7 @@ def search(
         suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  (its metaclass iterates)
     )
     @given(strategy)
-    def examine(regime: Regime) -> None:
+    def examine(regime: Any) -> None:
         outcome = tried(regime)
         if outcome.verdict not in (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE):
             reject()
@@ -140,13 +143,13 @@ def search(
         if math.isfinite(outcome.share) and outcome.share > 0:
             target(max(-20.0, min(20.0, math.log10(outcome.share))), label="share of the bound")
 
-    def tried(regime: Regime) -> Outcome:
+    def tried(regime: BaseRegime) -> Outcome:
         key = regime.digest()
         if key not in found.outcomes:
-            outcome = trial(claim, regime, drop=drop, level=share)
+            outcome = trial(claim, theory.context(regime, level=share), drop=drop)
             if outcome.verdict == Verdict.REFUTED and claim.rule.is_statistical:
-                fresh = regime.replace(ensemble={"seed": regime.ensemble.seed + FRESH})
-                again = trial(claim, fresh, drop=drop, level=share)
+                fresh = regime.reseeded(regime.seed_value + FRESH)
+                again = trial(claim, theory.context(fresh, level=share), drop=drop)
                 outcome = outcome if again.verdict == Verdict.REFUTED else again
             found.outcomes[key] = (regime, outcome)
             if progress:
@@ -158,7 +161,8 @@ def search(
             examine()
         if shrink and found.smallest:
             regime, outcome = found.smallest[-1]
-            found.smallest.append((without_idle_keys(claim, regime, outcome, drop=drop, level=share), outcome))
+            plainer = without_idle_keys(claim, theory, regime, outcome, drop=drop, level=share)
+            found.smallest.append((plainer, outcome))
     except KeyboardInterrupt:
         found.interrupts.append("Ctrl-C")
     except Exception as problem:  # trials do not raise: it is a hypothesis that cannot be searched
@@ -166,19 +170,21 @@ def search(
     return found
 
 
-def without_idle_keys(claim: Claim, regime: Regime, outcome: Outcome, *, drop: Collection[str], level: float) -> Regime:
+def without_idle_keys(
+    claim: Claim, theory: Theory, regime: BaseRegime, outcome: Outcome, *, drop: Collection[str], level: float
+) -> BaseRegime:
     """The regime with the default of each key that has no say: with it the outcome is the same, to the last digit.
 
-    Such as a batch where the check descends on the expected loss, `eta` under the schedule `inverse`, or what the check arranges.
+    Sizes stay as they are, since their defaults are larger than what a search finds.
     """
-    default = Regime()
+    known = type(regime).keys()
     for section, keys in changed(regime).items():
-        for key in (key for key in keys if section != "ensemble" and key not in SIZES):
+        for key in (key for key in keys if known[key].role == "physics"):
             try:
-                plainer = regime.replace(**{section: {key: getattr(getattr(default, section), key)}})
+                plainer = regime.replace(**{section: {key: known[key].default}})
             except RegimeError:
                 continue
-            if trial(claim, plainer, drop=drop, level=level) == outcome:
+            if trial(claim, theory.context(plainer, level=level), drop=drop) == outcome:
                 regime = plainer
     return regime
 
@@ -186,14 +192,14 @@ def without_idle_keys(claim: Claim, regime: Regime, outcome: Outcome, *, drop: C
 def _no_regime(claim: Claim, problem: Exception) -> PolysemeError:
     return PolysemeError(
         f"{claim.id}: no regime could be drawn, because a hypothesis raised {type(problem).__name__} ({problem}); expected "
-        "`holds` to take a Regime, and `suggests` to map keys of its tables to values; see docs/own_claims.md"
+        "`holds` to take a regime, and `suggests` to map keys of its tables to values; see docs/own_claims.md"
     )
 
 
-def trial(claim: Claim, regime: Regime, *, drop: Collection[str], level: float) -> Outcome:
-    """The claim in one regime, without its negative control; what goes wrong is an outcome too."""
+def trial(claim: Claim, context: Context, *, drop: Collection[str]) -> Outcome:
+    """The claim in the regime of a context, without its negative control; what goes wrong is an outcome too."""
     try:
-        here, hypotheses = grant(claim, TrainingContext(regime, level=level), drop)
+        here, hypotheses = grant(claim, context, drop)
         if any(x["holds"] is False for x in hypotheses):
             return Outcome(verdict=Verdict.NOT_APPLICABLE, sentence="outside the hypotheses")
         _, judgement = judge(claim, here, claim.asserts())

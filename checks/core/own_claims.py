@@ -5,25 +5,16 @@ good one, costs only itself.
 """
 
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, Rule
 from polyseme.checks.core.provenance import Basis
-from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.core.user_files import EXAMPLE, run_file, short
 from polyseme.errors import PolysemeError
-
-EXAMPLE = "see docs/own_claims.md for an example"
-OURS = ("polyseme",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +25,7 @@ class Loaded:
     problems: tuple[str, ...]
 
 
-def load_claims(paths: Sequence[Path], registered: Sequence[Claim] = CLAIMS) -> Loaded:
+def load_claims(paths: Sequence[Path], registered: Sequence[Claim]) -> Loaded:
     """The claims of some files, in their order, beside those that are registered already.
 
     Never raises for what is in a file: each problem is one sentence that says what was got, what was expected and what to
@@ -50,7 +41,7 @@ def load_claims(paths: Sequence[Path], registered: Sequence[Claim] = CLAIMS) -> 
             continue
         for place, entry in enumerate(entries, start=1):
             taken = {claim.id for claim in (*registered, *claims)}
-            if complaint := _complaint(entry, taken):
+            if complaint := complaint_about(entry, taken):
                 problems.append(f"{path}: entry {place} of CLAIMS {complaint}; {EXAMPLE}")
             else:
                 claims.append(entry)
@@ -67,79 +58,9 @@ def _entries(path: Path) -> Sequence[Any]:
     entries = module.CLAIMS
     if not isinstance(entries, tuple | list) or not entries:
         raise PolysemeError(
-            f"{path}: got CLAIMS = {_short(entries)}, expected a tuple with at least one claim; type CLAIMS = (MY_CLAIM,)"
+            f"{path}: got CLAIMS = {short(entries)}, expected a tuple with at least one claim; type CLAIMS = (MY_CLAIM,)"
         )
     return entries
-
-
-def run_file(path: Path, content: str = "claims") -> ModuleType:
-    """A user's Python file as a module of its own name, which no import can hit; its folder is on the path while it loads.
-
-    Modules that it finds in its folder are its own: another file's helper of the same name is another module.
-    PolysemeError with one sentence if it is missing, is not Python, or raises; `content` says what it should hold.
-    """
-    if path.suffix != ".py" or not path.is_file():
-        raise PolysemeError(
-            f"{path}: expected a Python file with {content}; type the path of one that ends in .py ({EXAMPLE})"
-        )
-    name = f"own_claims_{re.sub(r'[^A-Za-z0-9]', '_', str(path.resolve()))}"
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PolysemeError(f"{path}: expected a Python file with {content}; type the path of one that ends in .py")
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles look a class's module up by name
-    try:
-        with _own_imports(path.resolve().parent):
-            spec.loader.exec_module(module)
-    except SyntaxError as problem:
-        raise PolysemeError(
-            f"{path}: line {problem.lineno} is not Python ({problem.msg}); expected a Python file with {content}, {EXAMPLE}"
-        ) from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as problem:  # whatever a user's file does, it costs that file only
-        raise PolysemeError(
-            f"{path}: raised {type(problem).__name__} at line {_line(problem, path)} while it was loaded "
-            f"({_short(problem)}){_hint(problem)}; {EXAMPLE}"
-        ) from None
-    return module
-
-
-@contextmanager
-def _own_imports(folder: Path) -> Iterator[None]:
-    """The folder is searched first; what is imported from it is forgotten afterwards, except by who imported it."""
-    for package in OURS:
-        import_module(package)  # ours, whatever lies in the folder by such a name
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and name.partition(".")[0] not in OURS and folder in Path(file).resolve().parents:
-                del sys.modules[name]
-
-
-def _line(problem: BaseException, path: Path) -> int | str:
-    """The last line of the file itself in a traceback."""
-    frames = traceback.extract_tb(problem.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
-    return lines[-1] or "?" if lines else "?"
-
-
-def _hint(problem: BaseException) -> str:
-    """What the commonest mistake is answered with."""
-    if isinstance(problem, TypeError) and "negative_control" in str(problem):
-        return "; a claim needs negative_control = NegativeControl(...), a wrong theory that its check has to refute"
-    return ""
-
-
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 160 else text[:157] + "..."
 
 
 _Check = tuple[Callable[[Claim], bool], Callable[[Claim], str]]
@@ -165,7 +86,7 @@ _CHECKS: tuple[_Check, ...] = (
     (
         lambda claim: isinstance(claim.rule, Rule),
         lambda claim: (
-            f"({claim.id}) has the rule {_short(claim.rule)}, expected one of checks/core/rules, such as RoundOff(reason=...)"
+            f"({claim.id}) has the rule {short(claim.rule)}, expected one of checks/core/rules, such as RoundOff(reason=...)"
         ),
     ),
     (
@@ -188,7 +109,7 @@ _CHECKS: tuple[_Check, ...] = (
     ),
     (
         lambda claim: isinstance(claim.uses, tuple | list) and all(isinstance(x, str) for x in claim.uses),
-        lambda claim: f"({claim.id}) uses {_short(claim.uses)}, expected a tuple of the ids of other claims",
+        lambda claim: f"({claim.id}) uses {short(claim.uses)}, expected a tuple of the ids of other claims",
     ),
     (
         lambda claim: all(isinstance(text, str) and text for text in (claim.statement, claim.formula, claim.section)),
@@ -203,10 +124,10 @@ _CHECKS: tuple[_Check, ...] = (
 )
 
 
-def _complaint(entry: Any, taken: set[str]) -> str:
+def complaint_about(entry: Any, taken: set[str]) -> str:
     """What is wrong with one entry, or nothing."""
     if not isinstance(entry, Claim):
-        return f"is {_short(entry)}, expected a Claim"
+        return f"is {short(entry)}, expected a Claim"
     for holds, words in _CHECKS:
         if not holds(entry):
             return words(entry)

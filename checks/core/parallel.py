@@ -3,16 +3,17 @@
 import signal
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
 from polyseme.checks.core.claim import Claim
+from polyseme.checks.core.context import Context, Effort
 from polyseme.checks.core.provenance import Record
-from polyseme.checks.multi_concept.claims import CLAIMS
-from polyseme.checks.multi_concept.context import Effort, TrainingContext
-from polyseme.sim.ensemble.processes import cores, without_interrupts
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.checks.core.theories import TheoryReference, reference_to
+from polyseme.checks.core.theory import Theory
+from polyseme.processes import cores, without_interrupts
 
 FEWEST = 10
 """Fewer claims than this are not worth the second or two that a process takes to start."""
@@ -26,15 +27,27 @@ Groups = Sequence[tuple[str, ...]]
 """Ids of claims that are tried by one process, one after the other."""
 
 
-def _work(
-    regime: Regime, level: float, effort: Effort, groups: Groups, taken: Any, replay: str, answer: Connection
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    """What a process has to know; plain data, since a class of a user's file cannot be unpickled before the file is loaded."""
+
+    theory: TheoryReference
+    tables: dict[str, Any]
+    level: float
+    effort: Effort
+    groups: Groups
+    replay: str
+
+
+def _work(about: _About, taken: Any, answer: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends this one
     from polyseme.checks.core.evaluation import evaluate_claim
-    from polyseme.sim.ensemble.device import one_thread
 
-    one_thread()
-    context, known = TrainingContext(regime, level=level, effort=effort), {claim.id: claim for claim in CLAIMS}
+    theory, groups = about.theory.load(), about.groups
+    theory.prepare()
+    known = {claim.id: claim for claim in theory.claims}
+    regime = theory.regime.parse(about.tables, source="regime")
+    context = theory.context(regime, level=about.level, effort=about.effort)
     with suppress(OSError):  # nobody is left to be answered
         while True:
             # A process that was killed may have left the lock taken: then the first process tries what is left.
@@ -46,7 +59,7 @@ def _work(
             if number >= len(groups):
                 return
             for name in groups[number]:
-                answer.send(evaluate_claim(known[name], context, replay=replay))
+                answer.send(evaluate_claim(known[name], context, replay=about.replay))
 
 
 class ParallelClaims:
@@ -57,28 +70,33 @@ class ParallelClaims:
     """
 
     def __init__(
-        self, claims: Sequence[Claim], context: TrainingContext, *, replay: str, drop: Collection[str]
+        self, claims: Sequence[Claim], context: Context, theory: Theory, *, replay: str, drop: Collection[str]
     ) -> None:
         """Chooses the claims; `ids` are those taken."""
-        ours = {claim.id: claim for claim in CLAIMS}
+        ours = {claim.id: claim for claim in theory.claims}
         taken = [claim for claim in claims if claim.scope == "any regime" and ours.get(claim.id) is claim]
         worth_it = len(taken) >= FEWEST and cores() >= 2 and not drop
         self.ids = frozenset(claim.id for claim in taken if worth_it)
         self._groups = _groups(taken)
-        self._context = get_context("spawn")
+        self._start_method = get_context("spawn")
         # Which group is next, whoever is free: how long each takes is not known before.
-        self._taken = self._context.Value("q", 0)
-        self._about = (context.regime, context.level, context.effort)
-        self._replay = replay
+        self._taken = self._start_method.Value("q", 0)
+        self._theory = theory
+        self._about = _About(
+            theory=reference_to(theory),
+            tables=context.regime.model_dump(),
+            level=context.level,
+            effort=context.effort,
+            groups=self._groups,
+            replay=replay,
+        )
         self._processes: list[Any] = []
         self._open: list[Any] = []
 
     def __enter__(self) -> "ParallelClaims":
         """One thread for each process from here on."""
         if self.ids:
-            from polyseme.sim.ensemble.device import one_thread
-
-            one_thread()
+            self._theory.prepare()
             for _ in range(min(cores() - 1, MOST, len(self._groups))):
                 self._start()
         return self
@@ -113,10 +131,8 @@ class ParallelClaims:
         return found
 
     def _start(self) -> None:
-        receive, send = self._context.Pipe(duplex=False)
-        process = self._context.Process(
-            target=_work, args=(*self._about, self._groups, self._taken, self._replay, send), daemon=True
-        )
+        receive, send = self._start_method.Pipe(duplex=False)
+        process = self._start_method.Process(target=_work, args=(self._about, self._taken, send), daemon=True)
         with without_interrupts():
             process.start()
         send.close()

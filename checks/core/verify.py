@@ -1,48 +1,38 @@
-"""A whole verification of one regime: simulate, integrate, try every claim, write results, figures and report."""
+"""A whole verification of one regime: run what is shown, judge every claim, write results, figures and report."""
 
 import platform
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from polyseme.checks.core.budget import SUITE_FALSE_ALARM, even_share, family_size
 from polyseme.checks.core.claim import Claim
+from polyseme.checks.core.context import Context, Effort
 from polyseme.checks.core.evaluation import evaluate_claim, settle_records
+from polyseme.checks.core.figures.graph import uses_graph
+from polyseme.checks.core.figures.margins import measured_against_allowed
+from polyseme.checks.core.figures.style import save_figure
 from polyseme.checks.core.parallel import ParallelClaims
 from polyseme.checks.core.provenance import Record, close_over_uses
 from polyseme.checks.core.report.page import write_report
-from polyseme.checks.core.report.run import Equation, Run, save_run
-from polyseme.checks.multi_concept.claims import CLAIMS
-from polyseme.checks.multi_concept.context import Effort, TrainingContext
-from polyseme.checks.multi_concept.curves import Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
-from polyseme.checks.multi_concept.out_of_distribution.curves import (
-    DEFAULT,
-    Elsewhere,
-    can_keep_weights,
-    elsewhere,
-    thinned,
-    without_weights,
-)
-from polyseme.checks.multi_concept.out_of_distribution.scenarios import scenario
-from polyseme.checks.multi_concept.report_figures import exhibits
+from polyseme.checks.core.report.run import FigureEntry, Run, save_run
+from polyseme.checks.core.theory import Progress, Theory
 from polyseme.files import save_json, save_npz
-from polyseme.theory.multi_concept.article.notation import fates, notation
-from polyseme.theory.multi_concept.article.show import definitions, equations, latex, text
-from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.regime import BaseRegime
 
-Progress = Callable[[int, int], None]
-
-PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "numpy", "pydantic", "scipy", "sympy", "torch")
+SHOWN_PACKAGES = ("jaxtyping", "jinja2", "latex2mathml", "matplotlib", "pydantic")
+"""Distributions whose versions every report shows, besides those of the theory."""
 
 
 def verify(
-    regime: Regime,
+    regime: BaseRegime,
     claims: tuple[Claim, ...],
     out: Path,
     *,
+    theory: Theory,
     registered: Sequence[Claim],
     name: str,
     replay: str,
@@ -61,23 +51,12 @@ def verify(
     """
     start = time.perf_counter()
     family = family_size(registered)
-    context = TrainingContext(regime, level=even_share(family), effort=effort)
-    with ParallelClaims(claims, context, replay=replay, drop=drop) as parallel:
-        shown_elsewhere = any(claim.family == "ood" for claim in claims) and can_keep_weights(regime)
-        initial, simulation = simulate_ensemble(
-            regime, keep_weights=shown_elsewhere, progress=progress("train the full model")
+    context = theory.context(regime, level=even_share(family), effort=effort)
+    with ParallelClaims(claims, context, theory, replay=replay, drop=drop) as parallel:
+        shown = theory.present(regime, claims, progress=progress) if theory.present else None
+        records = _evaluated(
+            claims, context, theory, parallel, replay=replay, announce=announce, drop=drop, waiting=progress
         )
-        level = level_of(regime, initial)
-        integrated = noisy_curves if level == "N" else theory_curves
-        theory = integrated(regime, initial, progress=progress(f"integrate level {level or 'B'}"))
-        curves = Curves(simulation=without_weights(simulation), theory=theory, level=level)
-        found: list[Elsewhere] = []
-        if shown_elsewhere:
-            laws = [scenario(each) for each in DEFAULT]
-            found = elsewhere(
-                regime, initial, thinned(simulation), theory, laws, progress=progress("test on other laws")
-            )
-        records = _tried(claims, context, parallel, replay=replay, announce=announce, drop=drop, waiting=progress)
     first = [record["verdict"] for record in records]
     settle_records(records, family)
     for before, record in zip(first, records, strict=True):
@@ -87,29 +66,61 @@ def verify(
 
     # First what took long, then what is drawn from it.
     save_json(out / "results.json", records)
-    save_npz(out / "simulation.npz", curves.simulation)
-    save_npz(out / "theory.npz", curves.theory)
-    figures = list(exhibits(regime, curves, found, records, out, name=name))
+    for archive, arrays in (shown.arrays if shown else {}).items():
+        save_npz(out / f"{archive}.npz", arrays)
+    figures = list(shown.figures(records, out, name=name)) if shown else []
+    figures = _in_order([*figures, *_of_any_theory(records, out)], theory)
     run = Run(
         records=records,
-        equations=report_equations(_recursion(regime, level)),
-        notation=notation(_recursion(regime, level)),
-        blocks=_blocks(_recursion(regime, level)),
+        steps=theory.steps,
+        equations=shown.equations if shown else (),
+        notation=shown.notation if shown else (),
+        blocks=shown.blocks if shown else (),
         partial=len(claims) < len(registered),
         total=len(registered),
         figures=figures,
         regime_tables=regime.model_dump(),
-        provenance=_provenance(regime, context, family, name=name, seconds=time.perf_counter() - start),
+        meanings={key.name: key.meaning for key in type(regime).keys().values()},
+        provenance=_provenance(theory, regime, context, family, name=name, seconds=time.perf_counter() - start),
         replay=again or replay,
+        sections=tuple(theory.sections()),
     )
     save_run(out, run)
     write_report(out / "report.html", run)
     return records
 
 
-def _tried(
+_MARGINS = "Every claim's measured and allowed value, and its negative control's."
+_USES = (
+    "An arc leads from each claim to those further down that use it; a full dot is supported with all that it rests on."
+)
+
+
+def _of_any_theory(records: list[Record], out: Path) -> list[FigureEntry]:
+    """The figures that need nothing but records."""
+    drawn = (
+        ("margins", "Measured against allowed", measured_against_allowed(records), _MARGINS),
+        ("uses", "What rests on what", uses_graph(records), _USES),
+    )
+    entries = []
+    for stem, title, figure, caption in drawn:
+        if figure is not None:
+            svg, _ = save_figure(figure, out / "figures", stem)
+            entries.append(FigureEntry(title=title, caption=caption, svg=svg.read_text(encoding="utf-8"), stem=stem))
+    return entries
+
+
+def _in_order(figures: Sequence[FigureEntry], theory: Theory) -> list[FigureEntry]:
+    """The figures in the theory's order, with the claims that they belong to."""
+    order = {stem: place for place, stem in enumerate(theory.figure_claims)}
+    placed = sorted(figures, key=lambda entry: order.get(entry.stem, len(order)))
+    return [replace(entry, claims=theory.figure_claims.get(entry.stem, entry.claims)) for entry in placed]
+
+
+def _evaluated(
     claims: Sequence[Claim],
-    context: TrainingContext,
+    context: Context,
+    theory: Theory,
     parallel: ParallelClaims,
     *,
     replay: str,
@@ -128,12 +139,12 @@ def _tried(
     def try_here(claim: Claim) -> None:
         # A context shares what it has run, which a claim of unknown origin may change: such a claim has one of its own.
         here = (
-            context if claim.id in ours else TrainingContext(context.regime, level=context.level, effort=context.effort)
+            context if claim.id in ours else theory.context(context.regime, level=context.level, effort=context.effort)
         )
         waiting(claim.id)
         take([evaluate_claim(claim, here, replay=replay, drop=drop)])
 
-    ours = {claim.id for claim in CLAIMS}
+    ours = {claim.id for claim in theory.claims}
     for claim in claims:
         take(parallel.collect())
         if claim.id not in parallel.ids:
@@ -147,50 +158,25 @@ def _tried(
     return [found[claim.id] for claim in claims]
 
 
-def report_equations(recursion: Recursion) -> list[Equation]:
-    """The executed objects, printed."""
-    rows = [
-        Equation(caption=f"definition of {text(name)}", latex=f"{latex(name)} = {latex(meaning)}")
-        for name, meaning in definitions(recursion)
-    ]
-    return rows + [
-        Equation(caption=f"update of {text(x)}", latex=rf"{latex(x)} \leftarrow {latex(right)}")
-        for x, right in equations(recursion)
-    ]
-
-
-def _recursion(regime: Regime, level: Literal["B", "N"] | None) -> Recursion:
-    """The recursion of the regime's loss and activation that the figure draws."""
-    return derive(level or "B", loss=regime.training.loss, activation=regime.model.activation)
-
-
-def _blocks(recursion: Recursion) -> list[tuple[str, str, str, str]]:
-    """Matrix, kinds of blocks, whether they live, and why."""
-    return [
-        (
-            matrix,
-            ", ".join(f"{s}{t}" if len(s + t.rstrip("'")) == 2 else f"{s} {t}" for s, t in kinds),
-            "yes" if lives else "no",
-            reason,
-        )
-        for matrix, lives, kinds, reason in fates(recursion)
-    ]
-
-
-def _provenance(regime: Regime, context: TrainingContext, family: int, *, name: str, seconds: float) -> dict[str, Any]:
+def _provenance(
+    theory: Theory, regime: BaseRegime, context: Context, family: int, *, name: str, seconds: float
+) -> dict[str, Any]:
+    members = regime.model_dump().get("ensemble", {}).get("seeds")
+    packages = dict.fromkeys(("polyseme", *theory.packages, *SHOWN_PACKAGES))
     return {
+        "theory": theory.name,
         "regime": name,
         "seconds": seconds,
         "regime hash (SHA-256)": regime.digest(),
         "effort": context.effort,
-        "seeds": {"first seed": regime.ensemble.seed, "members": regime.ensemble.seeds},
+        "seeds": {"first seed": regime.seed_value} | ({"members": members} if members is not None else {}),
         "false-alarm budget": {
             "whole suite": SUITE_FALSE_ALARM,
             "statistical claims": family,
             "each of them, true claims refuted": even_share(family),
             "each of them, false claims supported": even_share(family),
         },
-        "versions": {package: version(package) for package in ("polyseme", *PACKAGES)},
+        "versions": {package: version(package) for package in sorted(packages)},
         "simulation": context.versions(),
         "Python": platform.python_version(),
     }

@@ -4,23 +4,19 @@ sim is imported inside the methods, so that importing checks, listing claims or 
 torch. Every method returns NumPy arrays with the names of THEORY.md section 8.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
+from polyseme.checks.core.context import Context, read_only
 from polyseme.theory.multi_concept.regime import Regime
 
 Arrays = dict[str, np.ndarray]
 Activation = Literal["relu", "leaky_relu", "identity"]
 Loss = Literal["logistic", "squared", "exponential"]
 Sampling = Literal["literal", "reduced", "words not projected", "labels not projected"]
-Effort = Literal["small", "full"]
-Result = TypeVar("Result")
-
-# The share of each of a hundred statistical claims in the suite's budget, in one direction.
-ONE_OF_A_HUNDRED = 5e-6
 # Long enough to pass through the escape from the initial plateau and into saturation at the shipped regimes.
 POPULATION_STEPS = 2000
 STOCHASTIC_STEPS = 500
@@ -37,41 +33,10 @@ def _has_live_neuron(state: Arrays) -> bool:
     return bool((np.minimum(on_labels[:, 0::2], on_labels[:, 1::2]) > 0).any())
 
 
-def _shared(value: Result) -> Result:
-    """A cached result, its arrays read-only where it is an array or a table of them."""
-    if isinstance(value, np.ndarray):
-        value.flags.writeable = False
-    elif isinstance(value, dict) and all(isinstance(entry, np.ndarray) for entry in value.values()):
-        read_only(value)
-    return value
+class TrainingContext(Context):
+    """Runs and probes of the full model at one regime, cached; shared arrays are read-only."""
 
-
-def read_only(arrays: Arrays) -> Arrays:
-    """The same arrays, which nobody can write to: claims share them, and one must not change what another sees."""
-    for array in arrays.values():
-        array.flags.writeable = False
-    return arrays
-
-
-class TrainingContext:
-    """Runs and probes of one regime, cached; shared arrays are read-only."""
-
-    def __init__(self, regime: Regime, *, level: float = ONE_OF_A_HUNDRED, effort: Effort = "small") -> None:
-        """Nothing is run until it is asked for. `level`: each statistical claim's even share of the budget.
-
-        `effort` chooses between two declared designs of the claims that need large ensembles.
-        """
-        self.regime, self.level = regime, level
-        self.effort: Effort = effort
-        self._memory: dict[str, Any] = {}
-
-    def at(self, regime: Regime) -> "TrainingContext":
-        """The context of another regime, made once; this one for its own."""
-        if regime == self.regime:
-            return self
-        return self.cached(
-            f"at {regime.digest()}", lambda: TrainingContext(regime, level=self.level, effort=self.effort)
-        )
+    regime: Regime
 
     @cached_property
     def one(self) -> Regime:
@@ -188,12 +153,6 @@ class TrainingContext:
         from polyseme.sim.multi_concept.training.train import simulate
 
         return read_only(simulate(regime, initial, keep_final=final, keep_counts=counts))
-
-    def cached(self, key: str, compute: Callable[[], Result]) -> Result:
-        """`compute()`, run once for this context; a claim and its negative control share what does not differ."""
-        if key not in self._memory:
-            self._memory[key] = _shared(compute())
-        return self._memory[key]
 
     def population_gradient(self, weights: Mapping[str, np.ndarray]) -> Arrays:
         """Autograd gradient of the exact expected loss, projected on the level-B coefficients."""

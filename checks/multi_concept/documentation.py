@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polyseme.checks.core.claim import VERDICTS, Verdict
-from polyseme.checks.core.report.steps import STEPS, step_of
+from polyseme.checks.core.theory import step_of
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.conditions.conditions import SHIPPED, Conditions, load_conditions
 from polyseme.checks.multi_concept.conditions.formatting import (
@@ -23,6 +23,7 @@ from polyseme.checks.multi_concept.conditions.formatting import (
     shares_rows,
     short_rows,
 )
+from polyseme.checks.multi_concept.steps import STEPS
 from polyseme.theory.multi_concept.regime import Regime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +70,7 @@ def steps_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str,
     lines = ["| step | what is asked | claims |", "|---|---|---|"]
     applied = [record for record, _ in _where_it_applies(records, elsewhere)]
     for number, step in enumerate(STEPS, start=1):
-        own = Counter(record["verdict"] for record in applied if step_of(record["id"]).key == step.key)
+        own = Counter(record["verdict"] for record in applied if step_of(record["id"], STEPS).key == step.key)
         counts = ", ".join(f"{own[verdict]} {verdict.replace('_', ' ')}" for verdict in VERDICTS if own[verdict])
         lines.append(f"| {number}. {step.title} | {step.question} | {counts} |")
     return "\n".join(lines)

@@ -4,12 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyseme.checks.core.figures.graph import uses_graph
-from polyseme.checks.core.figures.margins import measured_against_allowed
 from polyseme.checks.core.figures.style import save_figure
 from polyseme.checks.core.provenance import Record
 from polyseme.checks.core.report.run import FigureEntry
-from polyseme.checks.core.report.steps import CLAIMS_OF
 from polyseme.checks.multi_concept.curves import Curves
 from polyseme.checks.multi_concept.drawings import Drawing, learning_drawing, transfer_drawing
 from polyseme.checks.multi_concept.figures.error_curve import error_curve_figure, error_curve_note
@@ -51,17 +48,13 @@ _THRESHOLDS = (
     "widths, K1 = 2; dashed, lam_c; dotted, the law of the width. d: the MLP's half-time over attention's, medians; line: where they are equal with "
     "two demonstrations."
 )
-_MARGINS = "Every claim's measured and allowed value, and its negative control's."
-_USES = (
-    "An arc leads from each claim to those further down that use it; a full dot is supported with all that it rests on."
-)
 
 
-def exhibits(
+def report_figures(
     regime: Regime,
     curves: Curves,
     found: Sequence[Elsewhere],
-    records: list[Record],
+    records: Sequence[Record],
     out: Path,
     *,
     name: str,
@@ -84,7 +77,6 @@ def exhibits(
             caption=caption,
             svg=svg.read_text(encoding="utf-8"),
             stem=stem,
-            claims=CLAIMS_OF.get(stem, ()),
         )
 
 
@@ -101,11 +93,9 @@ def _of_curves(records: Sequence[Mapping[str, Any]], name: str) -> list[Entry]:
     return [("error_curve", "The error curve", curve, note)]
 
 
-def _of_claims(records: list[Record], name: str) -> list[Entry]:
+def _of_claims(records: Sequence[Record], name: str) -> list[Entry]:
     thresholds = "What is learned, and in which order"
     return [
-        ("margins", "Measured against allowed", measured_against_allowed(records), _MARGINS),
-        ("uses", "What rests on what", uses_graph(records), _USES),
         (
             "deviation",
             "SGD beside the recursion",

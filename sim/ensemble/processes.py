@@ -1,32 +1,18 @@
 """Chunks of a run: one after the other here, or side by side in processes of their own; stopped between two steps."""
 
-import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from polyseme.errors import PolysemeError
-
-
-@runtime_checkable
-class Flag(Protocol):
-    """Whether to stop: an event of threading, or `SharedFlag`."""
-
-    def is_set(self) -> bool:
-        """Asked between two steps."""
-        ...
-
-    def set(self) -> None:
-        """Ask every chunk to keep what it has and stop."""
-        ...
+from polyseme.processes import Flag, stopping, without_interrupts
 
 
 @runtime_checkable
@@ -62,27 +48,6 @@ def here(tasks: Sequence[Chunk], report: Callable[[list[int]], None]) -> bool:
         return all(
             task.run(stop, lambda steps, number=number: of_task(number, steps)) for number, task in enumerate(tasks)
         )
-
-
-@contextmanager
-def stopping(stop: Flag, *, after: str = "step") -> Iterator[Flag]:
-    """Ctrl-C and SIGTERM ask to stop between two steps instead of ending one in the middle; a second one ends it all the same."""
-
-    def ask(_signal: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print(f"polyseme: stopping after this {after}; Ctrl-C again stops at once", file=sys.stderr)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,22 +133,3 @@ def _answer(receive: Connection, folder: Path) -> bool | str:
         f"a process of the run in {folder} ended by itself (was there enough memory?), expected an answer; the run is kept: type "
         "the same command, with --processes 1 if it happens again"
     )
-
-
-@contextmanager
-def without_interrupts() -> Iterator[None]:
-    """A process that starts inherits that SIGINT waits, until it says that it ignores it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks SIGINT
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

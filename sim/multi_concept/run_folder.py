@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from polyseme.errors import PolysemeError
-from polyseme.files import as_json, load_all, save_npz, write_atomic
-from polyseme.sim.ensemble.processes import Flag, cores, here, in_processes
+from polyseme.files import as_json, load_all, locked, save_npz, write_atomic
+from polyseme.processes import Flag, cores
+from polyseme.sim.ensemble.processes import here, in_processes
 from polyseme.theory.multi_concept.regime import Regime, parse_regime
 
 Arrays = dict[str, np.ndarray]
@@ -296,26 +296,6 @@ def _difference(held: Regime, wanted: Regime) -> str:
             if value != other[section][key]:
                 return f"[{section}] {key} = {value}, and this regime has {key} = {other[section][key]}"
     return "another regime"
-
-
-@contextmanager
-def locked(path: Path, *, timeout: float = -1.0) -> Iterator[None]:
-    """Nobody else holds the lock; waits for it, or PolysemeError after `timeout` seconds."""
-    lock = FileLock(path, timeout=timeout)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise PolysemeError(
-            f"{path.parent}: another process is at work on this run; wait for it, or type another --out"
-        ) from None
-    except OSError as error:
-        raise PolysemeError(
-            f"{path.parent}: got '{error.strerror or error}', expected a folder that can be written; type another --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _total(progress: Callable[[int, int], None] | None, tasks: int, steps: int) -> Callable[[list[int]], None]:

@@ -11,7 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from polyseme.regime import LEAK, BaseRegime, Section, impossible, key
+from polyseme.errors import RegimeError
+from polyseme.regime import LEAK, BaseRegime, Section, impossible, key, read_tables
+
+NAME = "multi_concept"
+"""How regime files name this theory."""
+
 
 Real = Annotated[float, Field(allow_inf_nan=False)]
 _OVERLAP = "a number in [0, 1), for example {} = 0.2"
@@ -393,4 +398,7 @@ def parse_regime(tables: dict[str, Any], *, source: str) -> Regime:
 
 def load_regime(path: str | Path) -> Regime:
     """A Regime from a TOML file (section 8); RegimeError if it is missing, is not TOML or cannot exist."""
-    return Regime.load(path)
+    tables = read_tables(path)
+    if (name := tables.pop("theory", NAME)) != NAME:
+        raise RegimeError(f"{path}: theory = {name!r} is another theory than this is for, expected theory = '{NAME}'; leave the key out")
+    return Regime.parse(tables, source=str(path))

@@ -1,28 +1,21 @@
-"""How often an error of one part in a hundred in a coefficient is caught, and the smallest that nearly always is.
+"""How often an error of known size in a coefficient is caught, and the smallest that nearly always is.
 
-Each trial is a regime with random sizes and a random start. An error of size delta moves the recursion away from the full
-model by nearly delta times a constant, so one run at delta = 0.01 also tells the smallest delta that the rule would
-refute in that trial: 0.01 times allowed over measured, or nothing where even 0.01 is lost in what a nudge does.
+Each trial is a random regime of the theory. An error of size delta moves what is asserted away from what is measured by nearly delta
+times a constant, so one run at that delta also tells the smallest one that the rule would refute in that trial: delta times allowed
+over measured, or nothing where even delta is lost in what a nudge does.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from polyseme.checks.core.claim import Verdict
+from polyseme.checks.core.claim import Claim, Verdict
+from polyseme.checks.core.context import Context
 from polyseme.checks.core.rules.bound import proportion_interval
-from polyseme.checks.multi_concept.audit.operators import DELTA, coefficient
-from polyseme.checks.multi_concept.audit.plants import BY_ID
-from polyseme.checks.multi_concept.context import TrainingContext
-from polyseme.checks.multi_concept.sampling.regimes import of_pure_prompts
+from polyseme.checks.core.theory import Detection, Theory
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.derivation.derive import derive
-from polyseme.theory.multi_concept.numerics.lower import System, compile_recursion
-
-CLAIM = "closure/population_descent_equals_level_b_of_any_blocks"
-STEPS = 3
-"""Updates in a trial: penalties show after one, and what feeds on attention after two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,38 +34,40 @@ class Rate:
     smallest: float
 
 
-def planted() -> dict[str, System]:
-    """Every coefficient of level B with an error of 1% up and down, compiled."""
-    return {name: compile_recursion(wrong) for name, wrong in coefficient(derive("B"), DELTA)}
-
-
 def rates(
-    *, trials: int, level: float, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    theory: Theory,
+    detection: Detection,
+    *,
+    trials: int,
+    level: float,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Rate]:
     """The detection rate of each planted coefficient over random regimes; undecided and missing trials count as missed."""
-    systems, rng = planted(), np.random.default_rng(seed)
-    smallest: dict[str, list[float]] = {name: [] for name in systems}
+    asserted, rng, claim = detection.asserted(), np.random.default_rng(seed), theory.claim(detection.claim)
+    smallest: dict[str, list[float]] = {name: [] for name in asserted}
     for number in range(trials):
-        context = TrainingContext(of_pure_prompts(rng, steps=STEPS), level=level)
-        for name, delta in _thresholds(context, systems):
+        context = theory.context(detection.draw(rng), level=level)
+        for name, delta in _thresholds(claim, context, asserted, detection.delta):
             smallest[name].append(delta)
         if progress:
             progress(number + 1, trials)
     return [_rate(name, deltas) for name, deltas in smallest.items()]
 
 
-def _thresholds(context: TrainingContext, systems: dict[str, System]) -> Iterator[tuple[str, float]]:
-    """For each planted error the smallest delta that this trial would refute; infinite if it does not refute 1%."""
-    claim = BY_ID[CLAIM]
-    for name, system in systems.items():
+def _thresholds(
+    claim: Claim, context: Context, asserted: Mapping[str, Any], size: float
+) -> Iterator[tuple[str, float]]:
+    """For each planted error the smallest delta that this trial would refute; infinite if it does not refute that size."""
+    for name, wrong in asserted.items():
         try:
-            evidence = claim.measure(context, lambda _regime, system=system: system)
+            evidence = claim.measure(context, wrong)
             judgement = claim.rule.judge(evidence, level=context.level)
         except PolysemeError:
             yield name, float("inf")
             continue
         refuted = judgement.verdict == Verdict.REFUTED
-        yield name, float(DELTA) * judgement.bound / judgement.measured if refuted else float("inf")
+        yield name, size * judgement.bound / judgement.measured if refuted else float("inf")
 
 
 def _rate(name: str, deltas: Sequence[float]) -> Rate:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from polyseme.checks.core.claim import Claim, Verdict
+from polyseme.checks.core.context import Context
 from polyseme.checks.core.evaluation import grant, judge
 from polyseme.checks.core.rules.bound import proportion_interval
-from polyseme.checks.multi_concept.audit.plants import BY_ID, Plant
-from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.checks.core.theory import Plant, Theory
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.regime import BaseRegime
 
 # Regimes in which a planted recursion that nothing caught is looked for a difference.
 SEPARATING = 40
@@ -48,14 +49,15 @@ class Caught:
 class Bench:
     """Contexts of the regimes that plants are tried in, each made once."""
 
+    theory: Theory
     level: float
-    contexts: dict[str, TrainingContext] = field(default_factory=dict)
+    contexts: dict[str, Context] = field(default_factory=dict)
 
-    def context(self, regime: Regime) -> TrainingContext:
+    def context(self, regime: BaseRegime) -> Context:
         """The one of a regime."""
         key = regime.digest()
         if key not in self.contexts:
-            self.contexts[key] = TrainingContext(regime, level=self.level)
+            self.contexts[key] = self.theory.context(regime, level=self.level)
         return self.contexts[key]
 
 
@@ -67,27 +69,27 @@ def try_plants(
     announce: Callable[[Caught], None] = lambda _caught: None,
 ) -> list[Caught]:
     """Every plant against every claim that it can reach; `claims` restricts those. An interrupt is let through."""
-    known = {claim.id: claim for claim in claims} or BY_ID
+    known = {claim.id: claim for claim in claims or bench.theory.claims}
     results = []
     for plant in plants:
         put_to = [known[identifier] for identifier in plant.claims if identifier in known]
         verdicts = {claim.id: _verdict(plant, claim, bench) for claim in put_to}
         if str(Verdict.REFUTED) not in verdicts.values():
-            verdicts |= _elsewhere(plant, put_to, bench)
+            verdicts |= _in_more_regimes(plant, put_to, bench)
         caught = Caught(operator=plant.operator, name=plant.name, kind=plant.kind, verdicts=verdicts)
         if not caught.is_caught:
             proof = plant.proof() if plant.proof else ""
-            look = not proof and plant.recursion is not None
+            look = not proof and plant.separable
             caught = replace(caught, equivalent=proof, separated_by=_separating_regime(plant, bench) if look else "")
         results.append(caught)
         announce(caught)
     return results
 
 
-def _elsewhere(plant: Plant, claims: Sequence[Claim], bench: Bench) -> dict[str, str]:
+def _in_more_regimes(plant: Plant, claims: Sequence[Claim], bench: Bench) -> dict[str, str]:
     """The first claim that refutes the plant in another of its regimes, with that verdict; nothing if none does."""
     for claim in claims:
-        for regime in plant.elsewhere if claim.scope == "this regime" else ():
+        for regime in plant.more_regimes if claim.scope == "this regime" else ():
             if _verdict(replace(plant, regime=regime), claim, bench) == Verdict.REFUTED:
                 return {claim.id: str(Verdict.REFUTED)}
     return {}
@@ -109,13 +111,17 @@ def _verdict(plant: Plant, claim: Claim, bench: Bench) -> str:
 
 
 def _separating_regime(plant: Plant, bench: Bench) -> str:
-    """A regime in which the drift of a planted recursion is refuted, in words; nothing if none of many does it."""
+    """A regime in which a plant is refuted, in words; nothing if none of many does it."""
     from hypothesis import HealthCheck, Phase, given, settings
 
     from polyseme.checks.core.differences import changed
     from polyseme.checks.core.search_space import regimes
 
-    claim, found = BY_ID["gradient/level_b_drift_matches_population_autograd"], []
+    material = bench.theory.audit
+    assert material is not None, "a theory whose errors are planted says how"
+    if not material.separating_claim:
+        return ""
+    claim, found = bench.theory.claim(material.separating_claim), []
 
     @settings(
         max_examples=SEPARATING,
@@ -125,9 +131,9 @@ def _separating_regime(plant: Plant, bench: Bench) -> str:
         derandomize=True,
         suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  (its metaclass iterates)
     )
-    @given(regimes(claim))
-    def look(regime: Regime) -> None:
-        ordinary = regime.replace(training={"loss": "logistic"}, model={"activation": "relu"})
+    @given(regimes(claim, bench.theory))
+    def look(regime: Any) -> None:
+        ordinary = material.separating_regime(regime)
         if not found and _verdict(replace(plant, regime=ordinary), claim, bench) == Verdict.REFUTED:
             found.append(str(changed(ordinary)))
 

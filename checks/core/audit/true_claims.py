@@ -17,11 +17,9 @@ from polyseme.checks.core.rules.bound import UpperBound, proportion_interval
 from polyseme.checks.core.rules.distribution import Distribution
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.core.rules.rate import Rate
-from polyseme.checks.multi_concept.audit.plants import AUDIT_REGIME, BY_ID
-from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.checks.core.theory import Theory
 
 WHY = "a bank of true claims"
-REAL = ("gradient/drawn_prompts_follow_the_law", "gradient/neurons_start_gaussian")
 # Of all runs, one in this many is of a real claim: those draw a hundred thousand samples each.
 REAL_SHARE = 12
 INFLATED = 0.05
@@ -179,12 +177,14 @@ class Balance:
 
 
 def balances(
-    *, runs: int, level: float, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    theory: Theory, *, runs: int, level: float, seed: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[Balance]:
     """Every account, `runs` in all: most of them synthetic, the rest real."""
+    material = theory.audit
+    true = material.true_claims if material else ()
     real = max(1, runs // REAL_SHARE)
-    each = max(1, -(-(runs - len(REAL) * real) // len(ACCOUNTS)))
-    done, total = 0, each * len(ACCOUNTS) + real * len(REAL)
+    each = max(1, -(-(runs - len(true) * real) // len(ACCOUNTS)))
+    done, total = 0, each * len(ACCOUNTS) + real * len(true)
     rng = np.random.default_rng(seed)
     for account in ACCOUNTS:
         alarms, wrong, p_values = 0, [0, 0], []
@@ -199,12 +199,12 @@ def balances(
                 progress(done, total)
         test = kstest(p_values, "uniform", alternative="two-sided" if account.uniform else "greater")
         yield _balance(account.name, each, int(alarms), (int(wrong[0]), int(wrong[1])), float(test.pvalue))
-    for identifier in REAL:
-        alarms = 0
+    for identifier in true:
+        assert material is not None
+        alarms, claim = 0, theory.claim(identifier)
         for number in range(real):
-            regime = AUDIT_REGIME.replace(ensemble={"seed": seed + 1000 + number})
-            claim = BY_ID[identifier]
-            alarms += judge(claim, TrainingContext(regime, level=level), claim.asserts())[1].verdict == Verdict.REFUTED
+            context = theory.context(material.regime.reseeded(seed + 1000 + number), level=level)
+            alarms += judge(claim, context, claim.asserts())[1].verdict == Verdict.REFUTED
             done += 1
             if progress:
                 progress(done, total)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyseme.checks.core.commands.options import TheoryFile
 from polyseme.checks.core.terminal import plain_errors, progress_bar
 from polyseme.errors import PolysemeError
 
 if TYPE_CHECKING:
-    from polyseme.checks.multi_concept.audit.plants import Plant
+    from polyseme.checks.core.theory import AuditMaterial, Plant, Theory
 
 
 def audit(
@@ -30,6 +31,7 @@ def audit(
             help="Plant an error of your own alone: a file with patch(recursion) -> recursion. It is run: only one that you trust.",
         ),
     ] = None,
+    theory_file: TheoryFile = None,
 ) -> None:
     """Plant wrong theorems and count what is caught; try true ones thousands of times and count false alarms.
 
@@ -48,11 +50,14 @@ def audit(
 
         require_writable(out, folder=True)
         from polyseme.checks.core.audit.page import Audit, print_tables, write
+        from polyseme.checks.core.theories import theory_of
 
-        plants = [_own(plant)] if plant else list(_chosen(only))
+        theory = theory_of(theory_file=theory_file)
+        material = _material(theory)
+        plants = [_own(plant, material)] if plant else list(_chosen(only, material))
         found = Audit(plants=[])
         try:
-            found = _run(found, plants, trials=0 if plant else trials, runs=0 if plant else runs, seed=seed)
+            found = _run(found, theory, plants, trials=0 if plant else trials, runs=0 if plant else runs, seed=seed)
         except KeyboardInterrupt:
             # The lists were filled as the audit went on.
             found = Audit(plants=found.plants, rates=found.rates, bank=found.bank, interrupted=True)
@@ -64,37 +69,43 @@ def audit(
     raise typer.Exit(0 if found.is_sound else 1)
 
 
-def _run(found: "Audit", plants: "list[Plant]", *, trials: int, runs: int, seed: int) -> "Audit":  # noqa: F821
+def _run(found: "Audit", theory: "Theory", plants: "list[Plant]", *, trials: int, runs: int, seed: int) -> "Audit":  # noqa: F821
     from polyseme.checks.core.audit.rates import rates
     from polyseme.checks.core.audit.trial import Bench, try_plants
     from polyseme.checks.core.audit.true_claims import balances
     from polyseme.checks.core.budget import even_share, family_size
-    from polyseme.checks.multi_concept.claims import CLAIMS
 
-    level = even_share(family_size(CLAIMS))
+    level = even_share(family_size(theory.claims))
     with progress_bar("plant errors") as progress:
 
         def announce(caught: object) -> None:
             found.plants.append(caught)  # pyright: ignore[reportArgumentType]
             progress(len(found.plants), len(plants))
 
-        try_plants(plants, Bench(level=level), announce=announce)
-    if trials:
-        with progress_bar("errors of 1% in random regimes") as progress:
-            found.rates.extend(rates(trials=trials, level=level, seed=seed, progress=progress))
+        try_plants(plants, Bench(theory=theory, level=level), announce=announce)
+    detection = _material(theory).detection
+    if trials and detection:
+        with progress_bar(f"errors of {detection.delta:.0%} in random regimes") as progress:
+            found.rates.extend(rates(theory, detection, trials=trials, level=level, seed=seed, progress=progress))
     if runs:
         with progress_bar("true claims") as progress:
-            for balance in balances(runs=runs, level=level, seed=seed, progress=progress):
+            for balance in balances(theory, runs=runs, level=level, seed=seed, progress=progress):
                 found.bank.append(balance)
     return found
 
 
-def _chosen(only: str) -> "Iterator[Plant]":
+def _material(theory: "Theory") -> "AuditMaterial":
+    if theory.audit is None:
+        raise PolysemeError(
+            f"the theory {theory.name} plants no errors, expected some; give it audit = AuditMaterial(...) (docs/own_theory.md)"
+        )
+    return theory.audit
+
+
+def _chosen(only: str, material: "AuditMaterial") -> "Iterator[Plant]":
     import fnmatch
 
-    from polyseme.checks.multi_concept.audit.plants import all_plants
-
-    plants = list(all_plants())
+    plants = list(material.plants())
     operators = list(dict.fromkeys(plant.operator for plant in plants))
     chosen = [plant for plant in plants if fnmatch.fnmatchcase(plant.operator, only)]
     if not chosen:
@@ -102,11 +113,12 @@ def _chosen(only: str) -> "Iterator[Plant]":
     yield from chosen
 
 
-def _own(path: Path) -> "Plant":
+def _own(path: Path, material: "AuditMaterial") -> "Plant":
     """A user's patch as the one planted error; PolysemeError for whatever is wrong with the file."""
-    from polyseme.checks.core.own_claims import run_file
-    from polyseme.checks.multi_concept.audit.plants import from_user
+    from polyseme.checks.core.user_files import run_file
 
+    if material.from_user is None:
+        raise PolysemeError("got --plant for a theory that takes no errors of a user's; leave it out")
     module = run_file(path, "an edit of the recursion")
     patch = getattr(module, "patch", None)
     if not callable(patch):
@@ -115,7 +127,7 @@ def _own(path: Path) -> "Plant":
             "def patch(recursion): ... (docs/own_claims.md has one)"
         )
     try:
-        return from_user(path.name, patch)  # pyright: ignore[reportArgumentType]  (what it gives is checked)
+        return material.from_user(path.name, patch)  # pyright: ignore[reportArgumentType]  (what it gives is checked)
     except (Exception, SystemExit) as problem:  # whatever a user's function does is a sentence about the file
         raise PolysemeError(
             f"{path}: patch(recursion) failed with {type(problem).__name__} ({problem}), expected an edited Recursion; "

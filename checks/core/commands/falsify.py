@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyseme.checks.core.commands.options import ClaimFiles, Dropped
+from polyseme.checks.core.commands.options import ClaimFiles, Dropped, TheoryFile
 from polyseme.checks.core.commands.verify import end_with, known_keys, registry_with, replay_line
 from polyseme.checks.core.spelling import nearest
 from polyseme.checks.core.terminal import plain_errors, progress_bar
@@ -14,6 +14,7 @@ from polyseme.errors import PolysemeError
 
 if TYPE_CHECKING:
     from polyseme.checks.core.falsify import Search
+    from polyseme.checks.core.theory import Theory
 
 
 def falsify(
@@ -26,6 +27,7 @@ def falsify(
         typer.Option(metavar="FILE.toml", help="Write the counterexample here; out/falsify/CLAIM.toml if absent."),
     ] = None,
     claim_files: ClaimFiles = None,
+    theory_file: TheoryFile = None,
 ) -> None:
     """Search regimes that satisfy a claim's hypotheses for one that breaks the claim, and shrink it.
 
@@ -41,7 +43,10 @@ def falsify(
             raise PolysemeError(f"got --budget {budget}, expected a whole number of at least 1; type --budget 200")
         if seed < 0:
             raise PolysemeError(f"got --seed {seed}, expected a whole number of at least 0; type --seed 0")
-        registry, problems = registry_with(claim_files)
+        from polyseme.checks.core.theories import key_for, theory_of
+
+        theory = theory_of(theory_file=theory_file)
+        registry, problems = registry_with(theory, claim_files)
         by_id = {one.id: one for one in registry}
         if claim not in by_id:
             close = nearest(claim, by_id)
@@ -64,6 +69,7 @@ def falsify(
         with progress_bar(f"search {budget} regimes") as progress:
             found = search(
                 chosen,
+                theory,
                 budget=budget,
                 level=level,
                 drop=dropped,
@@ -72,11 +78,11 @@ def falsify(
             )
         typer.echo(_summary(found))
         if found.counterexample:
-            _write(found, path)
+            _write(found, path, key_for(theory))
             dropping = [part for key in sorted(dropped) for part in ("--drop", key)]
             replay = replay_line(path, claim_files)
             line = shlex.join([*shlex.split(replay), "--only", claim, *dropping])
-            typer.echo(f"Written to {path}\nReplay: {line}\n{_predicted(found, line, level)}")
+            typer.echo(f"Written to {path}\nReplay: {line}\n{_predicted(found, theory, line, level)}")
     end_with(problems)
     if found.interrupted:
         raise typer.Exit(130)
@@ -104,18 +110,17 @@ def _summary(found: "Search") -> str:
     return "\n".join(lines)
 
 
-def _predicted(found: "Search", replay: str, level: float) -> str:
+def _predicted(found: "Search", theory: "Theory", replay: str, level: float) -> str:
     """What the replay will say: it tries the negative control too, and judges a sample at one regime's share of the budget."""
     from polyseme.checks.core.evaluation import evaluate_claim
-    from polyseme.checks.multi_concept.context import TrainingContext
 
     assert found.counterexample
     regime, _ = found.counterexample
-    record = evaluate_claim(found.claim, TrainingContext(regime, level=level), replay=replay, drop=found.drop)
+    record = evaluate_claim(found.claim, theory.context(regime, level=level), replay=replay, drop=found.drop)
     return f"It will say: {record['verdict']}: {record['sentence']}"
 
 
-def _write(found: "Search", path: Path) -> None:
+def _write(found: "Search", path: Path, theory: str) -> None:
     """The counterexample as a regime file: the keys that differ from the defaults."""
     from polyseme.checks.core.differences import as_toml
     from polyseme.files import write_atomic
@@ -124,4 +129,4 @@ def _write(found: "Search", path: Path) -> None:
     regime, outcome = found.counterexample
     without = f", without {', '.join(sorted(found.drop))}" if found.drop else ""
     head = f"# A counterexample to {found.claim.id}{without}:\n# {' '.join(outcome.sentence.split())}\n\n"
-    write_atomic(path, head + as_toml(regime))
+    write_atomic(path, head + as_toml(regime, theory))

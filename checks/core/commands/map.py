@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from polyseme.checks.core.commands.options import ClaimFiles
+from polyseme.checks.core.commands.options import ClaimFiles, TheoryFile
 from polyseme.checks.core.commands.verify import end_with, registry_with
 from polyseme.checks.core.terminal import plain_errors
 
@@ -32,6 +32,7 @@ def map(
     ] = "verdict",
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR2", help="Write here; DIR/maps if absent.")] = None,
     claim_files: ClaimFiles = None,
+    theory_file: TheoryFile = None,
 ) -> None:
     """Draw where claims hold: a map over two keys of a sweep for each claim, as SVG and PDF, with the numbers behind it.
 
@@ -45,7 +46,12 @@ def map(
     Example: polyseme map out/width --x m --y lam --show margin
     """
     with plain_errors():
-        registry, problems = registry_with(claim_files)
+        from polyseme.checks.core.sweeps.folder import GRID
+        from polyseme.checks.core.theories import theory_of
+
+        grid = folder / GRID
+        theory = theory_of(grid if grid.is_file() else None, theory_file)
+        registry, problems = registry_with(theory, claim_files)
         end_with(problems)
         from polyseme.checks.core.sweeps.maps import FOLDER, draw_maps
         from polyseme.files import require_writable
@@ -53,5 +59,5 @@ def map(
         target = out or folder / FOLDER
         if out is not None:
             require_writable(target, folder=True)
-        for path in draw_maps(folder, target, registry, x=x, y=y, claim=claim, show=show):
+        for path in draw_maps(folder, target, theory, registry, x=x, y=y, claim=claim, show=show):
             typer.echo(f"Written to {path}")

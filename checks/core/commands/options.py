@@ -33,3 +33,12 @@ Dropped = Annotated[
         help="Do not ask for this hypothesis, by its key (`polyseme claims` lists them); may be given several times.",
     ),
 ]
+TheoryFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--theory",
+        metavar="FILE.py",
+        help="Put the theory of this file on trial, a polyseme.Theory named THEORY. The file is run: only one that you trust. If absent, the "
+        "theory that the regime file names by its key `theory`; the multi-concept theory if it names none.",
+    ),
+]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from polyseme.checks.core.commands.options import TheoryFile
 from polyseme.checks.core.terminal import plain_errors
 
 
@@ -20,6 +21,7 @@ def report(
             help="Write the page here; DIR/report.html if absent, out/comparison.html for several DIR.",
         ),
     ] = None,
+    theory_file: TheoryFile = None,
 ) -> None:
     """Write the report of a run again from its folder, or compare several runs side by side. Nothing is run.
 
@@ -34,16 +36,21 @@ def report(
         from polyseme.checks.core.report.compare import load_sides, write_comparison
         from polyseme.checks.core.report.page import write_report
         from polyseme.checks.core.report.run import load_run
+        from polyseme.checks.core.theories import theory_of
+        from polyseme.checks.core.theory import Theory
         from polyseme.files import require_writable
+
+        def theory() -> Theory:
+            return theory_of(theory_file=theory_file)
 
         several = len(folders) > 1
         path = out or (Path("out") / "comparison.html" if several else folders[0] / "report.html")
         if several:
-            sides = load_sides(folders)
+            sides = load_sides(folders, older=theory)
             require_writable(path)
             write_comparison(path, sides)
         else:
-            run = load_run(folders[0])
+            run = load_run(folders[0], older=theory)
             require_writable(path)
             write_report(path, run)
         typer.echo(f"{'Comparison' if several else 'Report'}: {path}")

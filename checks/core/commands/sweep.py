@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polyseme.checks.core.commands.options import ClaimFiles
+from polyseme.checks.core.commands.options import ClaimFiles, TheoryFile
 from polyseme.checks.core.commands.verify import end_with, registry_with
 from polyseme.checks.core.terminal import plain_errors, progress_bar
 from polyseme.errors import PolysemeError
 
 if TYPE_CHECKING:
     from polyseme.checks.core.sweeps.run import Layout, State
+    from polyseme.checks.core.theories import TheoryReference
 
 _SECONDS_BETWEEN_LINES = 60.0
 
@@ -50,6 +51,7 @@ def sweep(
         typer.Option(metavar="NUMBER", help="Print the regime of this point of the table as a regime file, and stop."),
     ] = None,
     claim_files: ClaimFiles = None,
+    theory_file: TheoryFile = None,
 ) -> None:
     """Judge claims at every point of a design: where do they hold?
 
@@ -76,13 +78,17 @@ def sweep(
             )
         if scheduler and processes:
             raise PolysemeError("got --processes with --scheduler, which has workers of its own; leave out one of them")
+        from polyseme.checks.core.theories import key_for, reference_to, theory_of
+
         if point is not None:
             from polyseme.checks.core.differences import as_toml
             from polyseme.checks.core.sweeps.folder import Folder
 
-            typer.echo(as_toml(Folder(path=out).regime_of(point)), nl=False)
+            theory = theory_of(grid_file if grid_file.is_file() else None, theory_file)
+            typer.echo(as_toml(Folder(path=out).regime_of(point, theory.regime), key_for(theory)), nl=False)
             return
-        registry, problems = registry_with(claim_files)
+        theory = theory_of(grid_file, theory_file)
+        registry, problems = registry_with(theory, claim_files)
         end_with(problems)
         from polyseme.checks.core.sweeps.folder import QUARANTINE, TABLE, Folder
         from polyseme.checks.core.sweeps.grid import load_grid
@@ -91,7 +97,7 @@ def sweep(
         from polyseme.files import require_writable
 
         require_writable(out, folder=True)
-        grid = load_grid(grid_file, registry)
+        grid = load_grid(grid_file, theory, registry)
         if scheduler and grid.sweep.seconds:
             raise PolysemeError(
                 f"{grid_file}: [sweep] seconds = {grid.sweep.seconds:g} is for processes of this machine, which can be interrupted, got --scheduler; leave out one of them"
@@ -104,12 +110,12 @@ def sweep(
             kept = folder.done() if folder.exists() else set()
             typer.echo(f"{sum(task.digest in kept for task in layout.tasks())} of them are judged already, in {out}")
             return
-        from polyseme.sim.ensemble.processes import stopping
+        from polyseme.processes import stopping
 
         with folder.locked(), stopping(threading.Event(), after="point") as stop:
             if retry and (forgotten := folder.forget_quarantined()):
                 typer.echo(f"{forgotten} points that were quarantined are tried again", err=True)
-            with _pool(scheduler, processes) as pool, _progress() as report:
+            with _pool(scheduler, processes, reference_to(theory)) as pool, _progress() as report:
                 state = run(layout, folder, pool, stop, report)
         if others := len(folder.done()) - state.kept:
             typer.echo(f"{out} holds {others} points of other designs, too, which the table leaves out", err=True)
@@ -123,11 +129,11 @@ def sweep(
 
 
 @contextmanager
-def _pool(scheduler: str | None, workers: int | None) -> Iterator[Any]:
+def _pool(scheduler: str | None, workers: int | None, theory: "TheoryReference") -> Iterator[Any]:
     from polyseme.checks.core.sweeps import pools
-    from polyseme.sim.ensemble.processes import cores
+    from polyseme.processes import cores
 
-    with pools.cluster(scheduler) if scheduler else pools.processes(workers or cores()) as pool:
+    with pools.cluster(scheduler, theory) if scheduler else pools.processes(workers or cores(), theory) as pool:
         yield pool
 
 

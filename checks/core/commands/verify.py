@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polyseme.checks.core.commands.options import ClaimFiles, Dropped
+from polyseme.checks.core.commands.options import ClaimFiles, Dropped, TheoryFile
 from polyseme.checks.core.terminal import plain_errors, progress_bar
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import load_regime
 
 if TYPE_CHECKING:
     from polyseme.checks.core.claim import Claim
+    from polyseme.checks.core.theory import Theory
 
 
 class Effort(StrEnum):
@@ -26,15 +26,19 @@ class Effort(StrEnum):
     full = "full"
 
 
-def claims(claim_files: ClaimFiles = None) -> None:
+def claims(claim_files: ClaimFiles = None, theory_file: TheoryFile = None) -> None:
     """List the claims: id, statement, how they are judged, and the keys of their hypotheses.
 
     A claim about any regime looks at none and says the same in each. Statistical claims share the budget of false alarms.
 
     Example: polyseme claims
+
+    Example: polyseme claims --theory docs/examples/noisy_quadratic.py
     """
     with plain_errors():
-        registry, problems = registry_with(claim_files)
+        from polyseme.checks.core.theories import theory_of
+
+        registry, problems = registry_with(theory_of(theory_file=theory_file), claim_files)
         for claim in registry:
             how = f"{claim.rule.name}{', statistical' if claim.rule.is_statistical else ''}"
             typer.echo(f"{claim.id}\n    {claim.statement}\n    judged: {how}; about {claim.scope}")
@@ -71,9 +75,10 @@ def verify(
         ),
     ] = Effort.small,
     claim_files: ClaimFiles = None,
+    theory_file: TheoryFile = None,
     drop: Dropped = None,
 ) -> None:
-    """Try every claim on a regime, each with its negative control, and write the report.
+    """Evaluate every claim on a regime, each with its negative control, and write the report.
 
     Exit status: 0 all applicable claims supported; 1 some claim refuted or some check broken; 2 bad input, a bad claim
     file included, after the other claims were tried; 3 inconclusive, missing, or nothing to try; 130 interrupted.
@@ -85,10 +90,15 @@ def verify(
     Example: polyseme verify regimes/rate.toml --only 'exponential/*' --effort full --out out/rate
 
     Example: polyseme verify regimes/minimal.toml --only closure/mirrored_population_descent_equals_level_s --drop mirrored
+
+    Example: polyseme verify --theory docs/examples/noisy_quadratic.py
     """
     with plain_errors():
-        path = regime_file or default_regime()
-        regime, name = load_regime(path), path.stem
+        from polyseme.checks.core.theories import theory_of
+
+        theory = theory_of(regime_file, theory_file)
+        path = regime_file or theory.default
+        regime, name = (theory.regime.load(path), path.stem) if path else (theory.regime(), theory.name)
         from polyseme.files import require_writable
 
         # A part never overwrites the whole unless it is told to.
@@ -98,17 +108,18 @@ def verify(
         from polyseme.checks.core.report.summary import summary_sentence
         from polyseme.checks.core.verify import verify as run
 
-        registry, problems = registry_with(claim_files)
+        registry, problems = registry_with(theory, claim_files)
         chosen = tuple(x for x in select(only, registry) if not (this_regime and x.scope == "any regime"))
         if not chosen:
             raise PolysemeError(f"--only '{only}' matches claims about any regime alone; type it without --this-regime")
         dropped = known_keys(drop, chosen)
-        replay = replay_line(path if regime_file else None, claim_files, effort)
+        replay = replay_line(regime_file, claim_files, effort, theory_file=theory_file)
         with _announced() as (announce, progress):
             records = run(
                 regime,
                 chosen,
                 folder,
+                theory=theory,
                 registered=registry,
                 name=name,
                 replay=replay,
@@ -124,18 +135,16 @@ def verify(
     raise typer.Exit(exit_status(records))
 
 
-def registry_with(claim_files: Sequence[Path] | None) -> tuple[tuple["Claim", ...], tuple[str, ...]]:
-    """All registered claims and those of the files; the problems of the files are also told at once."""
-    from polyseme.checks.multi_concept.claims import CLAIMS
-
+def registry_with(theory: "Theory", claim_files: Sequence[Path] | None) -> tuple[tuple["Claim", ...], tuple[str, ...]]:
+    """All claims of a theory and those of the files; the problems of the files are also reported at once."""
     if not claim_files:
-        return CLAIMS, ()
+        return theory.claims, ()
     from polyseme.checks.core.own_claims import load_claims
 
-    loaded = load_claims(claim_files)
+    loaded = load_claims(claim_files, theory.claims)
     for problem in loaded.problems:
         typer.echo(f"polyseme: {problem}", err=True)
-    return (*CLAIMS, *loaded.claims), loaded.problems
+    return (*theory.claims, *loaded.claims), loaded.problems
 
 
 def end_with(problems: Sequence[str]) -> None:
@@ -167,11 +176,19 @@ def again_line(replay: str, *, only: str, this_regime: bool, drop: Sequence[str]
     return f"{replay} {shlex.join(parts)}" if parts else replay
 
 
-def replay_line(regime_file: Path | None, claim_files: Sequence[Path] | None, effort: Effort = Effort.small) -> str:
-    """`polyseme verify` with the regime, the claim files and the effort, to be pasted into a shell."""
+def replay_line(
+    regime_file: Path | None,
+    claim_files: Sequence[Path] | None,
+    effort: Effort = Effort.small,
+    *,
+    theory_file: Path | None = None,
+) -> str:
+    """`polyseme verify` with the regime, the theory, the claim files and the effort, to be pasted into a shell."""
+    regime = [os.path.relpath(regime_file)] if regime_file else []
+    theory = ["--theory", os.path.relpath(theory_file)] if theory_file else []
     own = [part for file in claim_files or () for part in ("--claims", os.path.relpath(file))]
     big = ["--effort", effort.value] if effort != Effort.small else []
-    return shlex.join(["polyseme", "verify", *([os.path.relpath(regime_file)] if regime_file else []), *own, *big])
+    return shlex.join(["polyseme", "verify", *regime, *theory, *own, *big])
 
 
 @contextmanager
@@ -193,10 +210,3 @@ def _announced() -> Iterator[tuple[Any, Any]]:
             typer.echo(f" {record['id']}" + ("" if verdict == Verdict.SUPPORTED else f": {record['sentence']}"))
 
         yield announce, progress
-
-
-def default_regime() -> Path:
-    """The shipped regime that is judged when none is named."""
-    from importlib.resources import files
-
-    return Path(str(files("polyseme.regimes") / "default.toml"))

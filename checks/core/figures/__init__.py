@@ -9,7 +9,6 @@ number_profile   margins with their median, or a fact with its mean
 palette          every colour
 profile_frame    the same over the only key of a sweep: rows, vertical lines
 style            matplotlib without a trace, and files whole or not at all
-symbols          what an axis says for a key of a regime
 verdict_map      The map of verdicts: where a claim holds, over two keys of a sweep
 verdict_profile  the share supported at each value, with its interval
 """

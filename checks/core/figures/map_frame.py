@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 
 from polyseme.checks.core.figures.palette import GREY, INK, RED
-from polyseme.checks.core.figures.symbols import axis_label
 from polyseme.checks.core.sweeps.axes import Range
 from polyseme.checks.core.sweeps.boundaries import Edge, Line
 from polyseme.checks.core.sweeps.mapped import MARGIN, Rows, Sheet
@@ -88,7 +87,7 @@ class Frame(ABC, Generic[Shown]):
         self.panel.set_xlim(*even(sheet.x, [sheet.x.first, sheet.x.last]))
         self.panel.xaxis.set_ticks(places, labels=labels)
         self.panel.xaxis.set_ticks(minor, minor=True)
-        self.panel.set_xlabel(axis_label(sheet.x.key))
+        self.panel.set_xlabel(sheet.x.label)
         for side in ("top", "right"):
             self.panel.spines[side].set_visible(True)
         self.figure.text(
@@ -183,13 +182,13 @@ class MapFrame(Frame[Sheet]):
     def __init__(self, sheet: Sheet, *, title: str, note: str, axes_of_sweep: Mapping[str, Any]) -> None:
         """As the frame."""
         scale = sheet.y
-        names = [_name(value) for value in scale.values] if scale.kind == "names" else []
+        names = [_name(scale, value) for value in scale.values] if scale.kind == "names" else []
         super().__init__(sheet, title=title, note=note, axes_of_sweep=axes_of_sweep, left=room(names))
         self.panel.set_ylim(*even(scale, [scale.first, scale.last]))
         places, labels, minor = ticks(scale, axes_of_sweep.get(scale.key), TALL, across=False)
         self.panel.yaxis.set_ticks(places, labels=[folded(label) for label in labels] if names else labels)
         self.panel.yaxis.set_ticks(minor, minor=True)
-        self.panel.set_ylabel(axis_label(scale.key))
+        self.panel.set_ylabel(scale.label)
 
     @property
     def coloured(self) -> bool:
@@ -265,7 +264,7 @@ def ticks(scale: Scale, axis: Any, length: float, *, across: bool) -> tuple[list
     low, high = even(scale, [scale.first, scale.last])
     if scale.kind == "names":
         places = [float(j) for j in range(len(scale.values))]
-        return places, [_name(value) for value in scale.values], []
+        return places, [_name(scale, value) for value in scale.values], []
     values = [float(x) for x in scale.values]
     listed = [x for x in values if low <= even(scale, [x])[0] <= high]
     short = len(listed) <= 30 and all(len(f"{x:g}") <= 5 for x in listed) and not _is_scattered(axis, scale)
@@ -320,12 +319,12 @@ def _plain(word: str) -> str:
     return word.replace(r"\cdot", ".").translate(str.maketrans("", "", "${}^ "))
 
 
-def _name(value: Any) -> str:
+def _name(scale: Scale, value: Any) -> str:
     """A value that is no number, in words."""
     if value is None:
         return "default"
     if value == math.inf:
-        return "population"
+        return scale.infinite or "infinite"
     return (
         ", ".join(f"{x:g}" for x in value)
         if isinstance(value, tuple)

@@ -8,7 +8,7 @@ from typing import Any
 
 from polyseme.checks.core.claim import VERDICTS
 from polyseme.checks.core.report.run import FigureEntry
-from polyseme.checks.core.report.steps import STEPS, Step, step_of
+from polyseme.checks.core.theory import Step, step_of
 
 Record = Mapping[str, Any]
 
@@ -77,13 +77,13 @@ def plates_of(figures: Sequence[FigureEntry], records: Sequence[Record]) -> list
     ]
 
 
-def steps_of(records: Sequence[Record], plates: Sequence[Plate]) -> list[StepView]:
+def steps_of(records: Sequence[Record], plates: Sequence[Plate], steps: Sequence[Step]) -> list[StepView]:
     """The steps that have claims, in the order of the argument, those of the user's own claims last.
 
     Within a step claims keep their order, which is that of registration.
     """
-    known = {step.key: step for step in STEPS} | {(s := step_of(x["id"])).key: s for x in records}
-    member = {x["id"]: step_of(x["id"]).key for x in records}
+    known = {step.key: step for step in steps} | {(s := step_of(x["id"], steps)).key: s for x in records}
+    member = {x["id"]: step_of(x["id"], steps).key for x in records}
     keys = [key for key in known if key in member.values()]
     place = {key: number for number, key in enumerate(known, start=1)}
     verdicts = {x["id"]: str(x["verdict"]) for x in records}

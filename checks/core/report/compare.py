@@ -1,6 +1,6 @@
 """Several verifications side by side, as one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from polyseme.checks.core.claim import VERDICTS
 from polyseme.checks.core.report.drawing import inlined
 from polyseme.checks.core.report.page import environment
 from polyseme.checks.core.report.run import FigureEntry, Run, load_run
-from polyseme.checks.core.report.steps import STEPS, Step, step_of
 from polyseme.checks.core.report.summary import summary_sentence
+from polyseme.checks.core.theory import Step, Theory, step_of
 from polyseme.errors import PolysemeError
 from polyseme.files import write_atomic
 
@@ -66,7 +66,7 @@ class Shelf:
         return sum(len(plate[1].encode()) for plate in self.plates if plate)
 
 
-def load_sides(folders: Sequence[Path]) -> list[Side]:
+def load_sides(folders: Sequence[Path], *, older: Callable[[], Theory]) -> list[Side]:
     """The runs in these folders, named by as much of their paths as tells them apart.
 
     PolysemeError if one of them is not that of a run (`load_run`), or is named twice.
@@ -74,7 +74,7 @@ def load_sides(folders: Sequence[Path]) -> list[Side]:
     places = [folder.resolve() for folder in folders]
     if twice := next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None):
         raise PolysemeError(f"{twice}: got this folder twice, expected different runs; type each folder once")
-    runs = [load_run(folder) for folder in folders]
+    runs = [load_run(folder, older=older) for folder in folders]
     return [
         Side(
             name=name,
@@ -94,14 +94,15 @@ def write_comparison(path: Path, sides: Sequence[Side]) -> None:
     """
     rows = rows_of(sides)
     shelves, left_out = _fitting(_shelves(sides))
-    steps = {step.key: step for step in STEPS} | {(s := step_of(row.id)).key: s for row in rows}
+    known = list({step.key: step for side in sides for step in side.run.steps}.values())
+    steps = {step.key: step for step in known} | {(s := step_of(row.id, known)).key: s for row in rows}
     groups: list[tuple[int, Step, list[Row]]] = [
         (place, step, members)
         for place, (key, step) in enumerate(steps.items(), start=1)
-        if (members := [row for row in rows if step_of(row.id).key == key])
+        if (members := [row for row in rows if step_of(row.id, known).key == key])
     ]
     page = (
-        environment()
+        environment({key: text for side in sides for key, text in side.run.meanings.items()})
         .get_template("compare.html.j2")
         .render(
             sides=sides,

@@ -1,7 +1,7 @@
 """One verification as a page: one HTML file that needs nothing else (THEORY.md sections 7 and 8)."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -15,11 +15,9 @@ from polyseme.checks.core.report.mathematics import mathml, pieces
 from polyseme.checks.core.report.numerals import anchor, breakable, duration, number
 from polyseme.checks.core.report.palette import variables
 from polyseme.checks.core.report.run import Run
-from polyseme.checks.core.report.steps import step_of
 from polyseme.checks.core.report.summary import failures, foundation_sentence, met, part_tried, summary_sentence, unmet
-from polyseme.checks.multi_concept.conditions.report import slack_view
+from polyseme.checks.core.theory import step_of
 from polyseme.files import write_atomic
-from polyseme.theory.multi_concept.regime import Regime
 
 
 def write_report(path: Path, run: Run) -> None:
@@ -35,10 +33,10 @@ def page(run: Run) -> str:
     """The text of the report; the same run gives the same text."""
     records = list(run.records)
     plates = plates_of(run.figures, records)
-    member = {record["id"]: step_of(record["id"]).key for record in records}
-    steps = steps_of(records, plates)
+    member = {record["id"]: step_of(record["id"], run.steps).key for record in records}
+    steps = steps_of(records, plates, run.steps)
     return (
-        environment()
+        environment(run.meanings)
         .get_template("report.html.j2")
         .render(
             run=run,
@@ -51,7 +49,6 @@ def page(run: Run) -> str:
             failures=failures(records),
             unmet=unmet(records),
             met=met(records),
-            slack=slack_view(),
             steps=steps,
             steps_listed=[(view.place, view.step.key, view.step.title) for view in steps],
             titles={view.place: (view.step.key, view.step.title) for view in steps},
@@ -64,10 +61,13 @@ def page(run: Run) -> str:
     )
 
 
-def environment() -> Environment:
-    """Jinja2 with everything escaped that we did not make ourselves, and with the filters of the templates."""
+def environment(meanings: Mapping[str, str], *folders: Path) -> Environment:
+    """Jinja2 with everything escaped that we did not make ourselves, and with the filters of the templates.
+
+    `meanings` of regime keys; templates are looked for in `folders`, too.
+    """
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader([Path(__file__).with_name("templates"), *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -82,7 +82,7 @@ def environment() -> Environment:
         "formulas": pieces,
     }
     made.globals |= {
-        "meaning": _meaning,
+        "meaning": lambda _table, key: meanings.get(key, ""),
         "evidence_tables": evidence_tables,
         "fact_tables": fact_tables,
         "drawn": lambda plate: inlined(plate.entry, f"f{plate.number}"),
@@ -93,10 +93,3 @@ def environment() -> Environment:
         "verdicts": VERDICTS,
     }
     return made
-
-
-def _meaning(table: str, key: str) -> Any:
-    """What a regime key means, in the words of the regime itself; nothing for a key that it does not have."""
-    section = Regime.model_fields.get(table)
-    fields = getattr(section.annotation, "model_fields", {}) if section else {}
-    return (fields[key].description or "") if key in fields else ""

@@ -2,8 +2,8 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.provenance import Ground
-from polyseme.checks.core.report.steps import CLAIMS_OF
+from polyseme.checks.core.theory import Section, Step, Theory
 from polyseme.errors import PolysemeError
 from polyseme.files import save_json
 
@@ -55,6 +55,7 @@ class Run:
     `provenance` versions, seeds and the like, in nested dicts, of which `regime` (a name) and `seconds`
     (wall time) are also told in the summary; `replay` the command that makes the report again. `notation`
     are (LaTeX, meaning) pairs that head the equations, `blocks` rows of (matrix, blocks, lives or not, reason).
+    `steps` are those of the theory's argument, `meanings` what each regime key means, `sections` what the theory shows besides.
     `partial` says that only a part of the `total` claims that there are was tried. `remark` is a sentence on what is not
     known about the run.
     """
@@ -70,6 +71,9 @@ class Run:
     partial: bool = False
     total: int | None = None
     remark: str = ""
+    steps: Sequence[Step] = ()
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
 
     @property
     def name(self) -> str:
@@ -93,6 +97,19 @@ class _StoredFigure(_Strict):
     claims: tuple[str, ...]
 
 
+class _StoredStep(_Strict):
+    key: str
+    title: str
+    question: str
+    patterns: tuple[str, ...]
+
+
+class _StoredSection(_Strict):
+    anchor: Annotated[str, Field(pattern=r"^[\w-]+$")]
+    title: str
+    html: str
+
+
 class _Stored(_Strict):
     """report.json: a run without its records, which results.json holds, and without the SVGs."""
 
@@ -106,6 +123,10 @@ class _Stored(_Strict):
     blocks: tuple[tuple[str, str, str, str], ...]
     equations: tuple[_StoredEquation, ...]
     figures: tuple[_StoredFigure, ...]
+    steps: tuple[_StoredStep, ...] | None = None
+    """None in what older versions wrote."""
+    meanings: dict[str, str] = {}
+    sections: tuple[_StoredSection, ...] = ()
 
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"] | None
@@ -190,14 +211,18 @@ def save_run(folder: Path, run: Run) -> None:
             "figures": [
                 {"stem": x.stem, "title": x.title, "caption": x.caption, "claims": x.claims} for x in run.figures
             ],
+            "steps": [asdict(step) for step in run.steps],
+            "meanings": dict(run.meanings),
+            "sections": [asdict(section) for section in run.sections],
         },
     )
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, *, older: Callable[[], Theory]) -> Run:
     """The run that lies in a folder: results.json, report.json and the SVGs in `figures`.
 
-    A folder without report.json, as older versions wrote it, gives what can be known without it, and says so.
+    A folder without report.json, as older versions wrote it, gives what can be known without it, and says so. `older()` is the
+    theory of runs that do not say which steps their argument has.
     PolysemeError if the folder is not that of a run, or one of its files is not what `verify` wrote.
     """
     if not folder.is_dir():
@@ -206,7 +231,7 @@ def load_run(folder: Path) -> Run:
     records = _records(folder / "results.json")
     path = folder / "report.json"
     if not path.exists():
-        return _without_the_rest(folder, records)
+        return _without_the_rest(folder, records, older())
     try:
         stored = _Stored.model_validate(_parsed(path))
     except ValidationError as error:
@@ -231,10 +256,13 @@ def load_run(folder: Path) -> Run:
         blocks=stored.blocks,
         partial=stored.partial,
         total=stored.total,
+        steps=older().steps if stored.steps is None else [Step(**dict(x)) for x in stored.steps],
+        meanings=stored.meanings,
+        sections=[Section(**dict(x)) for x in stored.sections],
     )
 
 
-def _without_the_rest(folder: Path, records: list[dict[str, Any]]) -> Run:
+def _without_the_rest(folder: Path, records: list[dict[str, Any]], theory: Theory) -> Run:
     """A run of which only results.json and figures are known."""
     return Run(
         records=records,
@@ -245,13 +273,14 @@ def _without_the_rest(folder: Path, records: list[dict[str, Any]]) -> Run:
                 caption="",
                 svg=_svg(path),
                 stem=path.stem,
-                claims=CLAIMS_OF.get(path.stem, ()),
+                claims=theory.figure_claims.get(path.stem, ()),
             )
             for path in sorted((folder / "figures").glob("*.svg"))
         ],
         regime_tables={},
         provenance={"regime": folder.resolve().name},
         replay="",
+        steps=theory.steps,
         remark="There is no report.json in the folder: the regime, equations, versions and captions are not known.",
     )
 

@@ -7,13 +7,12 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
 from simpleeval import SimpleEval
 
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.regime import BaseRegime, Key
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": math.sqrt,
@@ -26,31 +25,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "floor": math.floor,
 }
 """What a formula may call, besides + - * / // % ** and comparisons with `if`."""
-
-
-@cache
-def tables() -> dict[str, str]:
-    """The table of each regime key; keys are unique across tables."""
-    return {
-        key: section
-        for section, field in Regime.model_fields.items()
-        for key in field.annotation.model_fields  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-    }
-
-
-@cache
-def is_whole(key: str) -> bool:
-    """Whether numbers of this key are whole; those of a name of [let] are not."""
-    if key not in tables():
-        return False
-    section = Regime.model_fields[tables()[key]].annotation
-    return _takes_whole(section.model_fields[key].annotation)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-
-
-def _takes_whole(annotation: object) -> bool:
-    if get_origin(annotation) in (Annotated, Union, UnionType):
-        return any(_takes_whole(part) for part in get_args(annotation))
-    return annotation is int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +45,11 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """From one number to another, both included; `count` of them in a grid. Whole for keys that are."""
+    """From one number to another, both included; `count` of them in a grid."""
 
     key: str
+    whole: bool
+    """Whether numbers of the key are whole; those of a name of [let] are not."""
     first: float
     last: float
     scale: Literal["linear", "log"]
@@ -81,7 +57,7 @@ class Range:
 
     def at(self, share: float) -> float | int:
         """The number at a share in [0, 1) of the way; each whole number of a linear range has the same share."""
-        if is_whole(self.key) and self.scale == "linear":
+        if self.whole and self.scale == "linear":
             return min(math.floor(self.first + share * (self.last - self.first + 1)), int(self.last))
         return self._rounded(self._between(share))
 
@@ -100,7 +76,7 @@ class Range:
 
     def _rounded(self, x: float) -> float | int:
         # Twelve digits of a logarithmic grid are enough, and can be typed again.
-        return round(x) if is_whole(self.key) else float(f"{x:.12g}")
+        return round(x) if self.whole else float(f"{x:.12g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +98,11 @@ class Starts:
         return range(self.count)
 
 
-def seed_of(regime: Mapping[str, Any], number: int) -> int:
-    """The seed of a start, from the tables of its regime and its number: 48 bits of SHA-256."""
-    rest = {**regime, "ensemble": {key: x for key, x in regime["ensemble"].items() if key != "seed"}, "number": number}
+def seed_of(regime: BaseRegime, number: int) -> int:
+    """The seed of a start, from all other keys of its regime and from its number: 48 bits of SHA-256."""
+    tables, seed = regime.model_dump(mode="json"), type(regime).seed_key()
+    del tables[seed.table][seed.name]
+    rest = {**tables, "number": number}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:6], "big")
 
@@ -135,13 +113,17 @@ LARGEST = 2.0**63
 Axis = Values | Range | Starts
 
 
-def solve(formulas: Mapping[str, str], known: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+def solve(
+    formulas: Mapping[str, str], known: Mapping[str, Any], keys: Mapping[str, Key], *, source: str
+) -> dict[str, Any]:
     """The values of keys given by formulas, from the values of all other keys; formulas may use each other.
+
+    `keys` are those of the regime; what is known besides are names of [let].
 
     PolysemeError if one cannot be computed.
     """
     values: dict[str, Any] = {}
-    for key in order(formulas, names=[name for name in known if name not in tables()], source=source):
+    for key in order(formulas, keys, names=[name for name in known if name not in keys], source=source):
         names = {name: value for name, value in {**known, **values}.items() if isinstance(value, int | float)}
         try:
             value = SimpleEval(functions=FUNCTIONS, names=names).eval(formulas[key])
@@ -156,7 +138,7 @@ def solve(formulas: Mapping[str, str], known: Mapping[str, Any], *, source: str)
             raise PolysemeError(
                 f"{source}: {key} = {{ formula = '{formulas[key]}' }} gives {got}, expected a number of at most {LARGEST:.1g}; type another formula"
             )
-        if isinstance(value, float) and is_whole(key) and value.is_integer():
+        if isinstance(value, float) and keys[key].is_whole and value.is_integer():
             value = int(value)
         values[key] = value
     return values
@@ -182,10 +164,12 @@ def used_in(formulas: Mapping[str, str], name: str) -> bool:
         return True
 
 
-def order(formulas: Mapping[str, str], *, names: Collection[str] = (), source: str) -> Iterable[str]:
+def order(
+    formulas: Mapping[str, str], keys: Mapping[str, Key], *, names: Collection[str] = (), source: str
+) -> Iterable[str]:
     """The keys of formulas, each after those that its formula uses; PolysemeError for what is no formula of regime keys.
 
-    `names` are those of [let], which formulas may use besides.
+    `keys` are those of the regime, `names` those of [let], which formulas may use besides.
     """
     from graphlib import CycleError, TopologicalSorter
 
@@ -197,10 +181,10 @@ def order(formulas: Mapping[str, str], *, names: Collection[str] = (), source: s
             raise PolysemeError(
                 f"{source}: {key} = {{ formula = '{formula}' }} is no arithmetic; type for example formula = '2 * K1 + K2'"
             ) from None
-        if unknown := sorted(used - set(tables()) - set(names)):
+        if unknown := sorted(used - set(keys) - set(names)):
             raise PolysemeError(
                 f"{source}: {key} = {{ formula = '{formula}' }} uses '{unknown[0]}', which is no key of a regime and no name in [let]; expected some of "
-                f"{', '.join((*names, *tables()))}"
+                f"{', '.join((*names, *keys))}"
             )
         graph[key] = used & set(formulas)
     try:

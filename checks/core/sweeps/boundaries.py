@@ -1,7 +1,7 @@
-"""Lines of a map that are known beforehand: where the theory puts the end of learning, and where a claim's hypotheses end.
+"""Lines of a map that are known beforehand: what the theory predicts, and where a claim's hypotheses end.
 
-Each is where a predicate on the regime changes over two keys. Between whole numbers it is asked of a fraction, which the closed
-forms take as they are, with m/2 neurons of each sign; so that lines have no steps.
+Each is where a predicate on the regime changes over two keys. Between whole numbers it is asked of a fraction, which closed
+forms take as they are, so that lines have no steps.
 """
 
 import math
@@ -15,158 +15,57 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from polyseme.checks.core.claim import Hypothesis
-from polyseme.checks.core.sweeps.axes import solve, tables
-from polyseme.checks.core.sweeps.mapped import VERDICT, Swept, besides
+from polyseme.checks.core.sweeps.axes import solve
+from polyseme.checks.core.sweeps.mapped import Swept, besides
 from polyseme.checks.core.sweeps.scales import Scale
-from polyseme.checks.multi_concept.hypotheses import FAIR, LOGISTIC_RELU, MATCHED, SEVERAL_DEMONSTRATIONS
+from polyseme.checks.core.theory import Boundary
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.outcome.thresholds import critical_penalty
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.regime import BaseRegime
 
 MESH, BISECTIONS = 40, 16
-# Half a cell beyond the last overlap may be more than one.
-MOST_OVERLAP = 1 - 1e-9
-
-# -- what the theory predicts --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boundary:
-    """A line that the theory predicts: where `value` of the regime is `level`; drawn only where `predicted_for` holds.
-
-    `label` is for a legend, in mathematics.
-    """
-
-    key: str
-    label: str
-    value: Callable[[Regime], float]
-    level: float
-    predicted_for: Callable[[Regime], bool]
-
-
-def critical(regime: Regime) -> float:
-    """lam_c of the concept of smallest weight, half of the neurons living (polyseme.theory.multi_concept.outcome.thresholds).
-
-    It is proportional to 1 / sqrt(m); between whole numbers of demonstrations it is interpolated geometrically.
-    """
-    L = regime.prompt.L
-    # The edge of a map may lie below two demonstrations, where none is left to be mixed.
-    low = max(2, math.floor(L))
-    rest = L - low
-    return _critical(regime, low) ** (1 - rest) * _critical(regime, low + 1) ** rest if rest else _critical(regime, low)
-
-
-def _critical(regime: Regime, L: int) -> float:
-    """The same with another number of demonstrations; the width may be a fraction."""
-    concepts = regime.concepts
-    weight = min(concepts.weights) if concepts.weights else 1 / concepts.K1
-    kappa_x, kappa_y = (np.array([min(x, MOST_OVERLAP)]) for x in (concepts.kappa_x, concepts.kappa_y))
-    live, of = np.array([0.5]), np.array([weight])
-    one = critical_penalty(L=L, m=1, live=live, weight=of, kappa_x=kappa_x, kappa_y=kappa_y)
-    return float(one[0]) / math.sqrt(regime.model.m)
-
-
-def share_of_widths(m: float | int) -> float:
-    """The probability that a concept has living neurons of both signs, m/2 of each: share_learnable of even m, and between them."""
-    return (1 - 2.0 ** -(m / 2)) ** 2
-
-
-def _plateau(regime: Regime) -> bool:
-    """Whether the plateau is that of the derivation: the loss, the law and the signs of polyseme.theory.multi_concept.outcome.thresholds."""
-    return all(x.holds(regime) for x in (LOGISTIC_RELU, MATCHED, FAIR, SEVERAL_DEMONSTRATIONS))
-
-
-def _independent(regime: Regime) -> bool:
-    """Whether neurons start each on its own: of mirrored ones two live or die together."""
-    return _plateau(regime) and regime.model.neurons == "independent"
-
-
-PENALTY = Boundary(
-    key="critical penalty",
-    label=r"$\lambda = \lambda_c$",
-    value=lambda regime: regime.training.lam / critical(regime),
-    level=1.0,
-    predicted_for=_plateau,
-)
-
-
-def _width(share: float, label: str) -> Boundary:
-    return Boundary(
-        key=f"width law {share:g}",
-        label=label,
-        value=lambda regime: share_of_widths(regime.model.m),
-        level=share,
-        predicted_for=_independent,
-    )
-
-
-EVERY_CONCEPT = Boundary(
-    key="width law of every concept",
-    label="width law: every concept from half of the starts",
-    value=lambda regime: share_of_widths(regime.model.m) ** regime.concepts.K1,
-    level=0.5,
-    predicted_for=_independent,
-)
-SHARES = tuple(_width(share, f"width law: {share:g} of the concepts") for share in (0.5, 0.9))
-
-LEARNING = (
-    "dynamics/every_concept_is_learned",
-    "dynamics/concepts_learned_are_those_foreseen",
-    "dynamics/sgd_learns_every_concept",
-)
-SHARE_LEARNED = "share learned"
-
-
-def boundaries_of(claim: str, show: str) -> tuple[Boundary, ...]:
-    """What the theory predicts for a map of this claim that shows its verdicts, margins or a fact."""
-    if claim not in LEARNING:
-        return ()
-    if show == SHARE_LEARNED:
-        return (PENALTY, *SHARES)
-    return (PENALTY, EVERY_CONCEPT) if show == VERDICT else (PENALTY,)
-
 
 # -- lines ---------------------------------------------------------------------------------------------------
 
 Line = list[Float[np.ndarray, "vertex 2"]]
 """Pieces of a line, in values of the two keys."""
-Predicate = Callable[[Regime], bool]
+Predicate = Callable[[Any], bool]
 
 
 class Plane:
     """Regimes over two keys of a sweep, the other keys at the values of the sweep, or in their middle if they vary."""
 
-    def __init__(self, swept: Swept, x: Scale, y: Scale) -> None:
+    def __init__(self, swept: Swept, x: Scale, y: Scale, regime: type[BaseRegime]) -> None:
         """`settled` are the values of those other keys that vary."""
         self.x, self.y, self._formulas, self._source = x, y, swept.formulas, str(swept.path)
-        self._base = {key: _middle(swept.values[key]) for key in tables()}
+        self._regime, self._keys = regime, swept.keys
+        self._base = {key: _middle(swept.values[key], swept.keys[key].infinite) for key in swept.keys}
         # Names of formulas are no columns, so their middle is that of what they go through.
         self._names = {name: axis.at(0.5) for name, axis in swept.names.items()}
         middle = self._base | self._names
         self.settled = {key: middle[key] for key in besides(swept, x.key, y.key)}
-        self._made: dict[tuple[float, float, bool], Regime] = {}
+        self._made: dict[tuple[float, float, bool], BaseRegime] = {}
 
     @classmethod
-    def along(cls, swept: Swept, x: Scale) -> "Plane":
+    def along(cls, swept: Swept, x: Scale, regime: type[BaseRegime]) -> "Plane":
         """A plane as thin as a line, over one key: upwards is one value of the seed, which nothing known beforehand looks at."""
-        seed = float(_middle(swept.values["seed"]))
-        return cls(swept, x, Scale(key="seed", kind="linear", values=(seed,), first=seed, last=seed))
+        seed = float(_middle(swept.values[swept.seed], ""))
+        return cls(swept, x, Scale(key=swept.seed, kind="linear", values=(seed,), first=seed, last=seed), regime)
 
-    def regime(self, x: float | int, y: float | int, *, whole: bool = False) -> Regime:
+    def regime(self, x: float | int, y: float | int, *, whole: bool = False) -> BaseRegime:
         """The regime at a place, unchecked, so that whole keys may be fractions; with `whole` they are rounded."""
         if (x, y, whole) not in self._made:
             self._made[x, y, whole] = self._make(x, y, whole)
         return self._made[x, y, whole]
 
-    def _make(self, x: float | int, y: float | int, whole: bool) -> Regime:
+    def _make(self, x: float | int, y: float | int, whole: bool) -> BaseRegime:
         values = self._base | {self.x.key: _typed(self.x, x, whole), self.y.key: _typed(self.y, y, whole)}
         if formulas := {key: text for key, text in self._formulas.items() if key not in (self.x.key, self.y.key)}:
             known = {key: value for key, value in (values | self._names).items() if key not in formulas}
-            values |= solve(formulas, known, source=self._source)
-        start = Regime()
+            values |= solve(formulas, known, self._keys, source=self._source)
+        start = self._regime()
         sections: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
-            sections.setdefault(tables()[key], {})[key] = value
+            sections.setdefault(self._keys[key].table, {})[key] = value
         return start.model_copy(
             update={name: getattr(start, name).model_copy(update=keys) for name, keys in sections.items()}
         )
@@ -262,8 +161,14 @@ def _holds_there(judged: Predicate, plane: Plane, x: float, y: float) -> bool:
         return False
 
 
+def boundaries_of(boundaries: Sequence[Boundary], claim: str, show: str) -> tuple[Boundary, ...]:
+    """Those that belong on a map of this claim which shows its verdicts, margins or a fact."""
+    shown = show.replace("_", " ")
+    return tuple(x for x in boundaries if claim in x.claims and (not x.shows or shown in x.shows))
+
+
 def predicted(
-    plane: Plane, claim: str, show: str, hypotheses: Sequence[Hypothesis] = (), drop: Sequence[str] = ()
+    plane: Plane, boundaries: Sequence[Boundary], hypotheses: Sequence[Hypothesis] = (), drop: Sequence[str] = ()
 ) -> dict[str, Line]:
     """The lines that the theory predicts on a map, by their labels; those that do not cross it are left out.
 
@@ -272,13 +177,13 @@ def predicted(
     # What the check arranges itself holds everywhere.
     needed = [x for x in hypotheses if x.key not in drop and not x.arranged]
 
-    def judged(regime: Regime) -> bool:
+    def judged(regime: BaseRegime) -> bool:
         return all(x.holds(regime) for x in needed)
 
     found: dict[str, Line] = {}
-    for boundary in boundaries_of(claim, show):
+    for boundary in boundaries:
 
-        def beyond(regime: Regime, boundary: Boundary = boundary) -> bool:
+        def beyond(regime: BaseRegime, boundary: Boundary = boundary) -> bool:
             return boundary.value(regime) >= boundary.level
 
         if _everywhere(plane, boundary.predicted_for) and (
@@ -345,7 +250,7 @@ def _typed(scale: Scale, x: float | int, whole: bool) -> float | int:
     return max(1, round(x)) if whole and scale.is_whole else x
 
 
-def _middle(counts: Mapping[Any, int]) -> Any:
+def _middle(counts: Mapping[Any, int], infinite: str) -> Any:
     """Of numbers the median, a value that occurs, each value counted once; of others that which is most common."""
     if all(isinstance(x, int | float) for x in counts):
         found: Any = median_low(counts)
@@ -353,7 +258,7 @@ def _middle(counts: Mapping[Any, int]) -> Any:
         found = max(counts, key=lambda value: counts[value])
     if isinstance(found, str) and found.isdigit():  # record_every
         return int(found)
-    return "population" if found == math.inf else found
+    return infinite if infinite and found == math.inf else found
 
 
 def is_map_of_numbers(x: Scale, y: Scale) -> bool:

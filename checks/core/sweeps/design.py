@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from polyseme.checks.core.sweeps.axes import Starts, seed_of, solve, tables
+from polyseme.checks.core.sweeps.axes import Starts, seed_of, solve
 from polyseme.checks.core.sweeps.grid import Grid, size
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import Regime, parse_regime
+from polyseme.regime import BaseRegime
 
 # One in so many points has to be inside the hypotheses, or a design is not made.
 RAREST = 1000
@@ -32,16 +32,16 @@ class Design:
             x for claim in grid.claims for x in claim.hypotheses if x.key not in grid.sweep.drop and not x.arranged
         ]
 
-    def __iter__(self) -> Iterator[Regime]:
+    def __iter__(self) -> Iterator[BaseRegime]:
         """The regime of every point."""
         return (regime for _, regime in self.numbered())
 
-    def at(self, number: int) -> Regime:
+    def at(self, number: int) -> BaseRegime:
         """The regime of a combination of a grid; IndexError if there is none of this number."""
         places = np.unravel_index(number, [len(values) for values in self._listed])
         return self._regime(tuple(values[j] for values, j in zip(self._listed, places, strict=True)))
 
-    def numbered(self) -> Iterator[tuple[int, Regime]]:
+    def numbered(self) -> Iterator[tuple[int, BaseRegime]]:
         """Every point once, with its number: regimes that come up twice are one, and those outside the hypotheses are left out if that is asked for.
 
         PolysemeError for a point that cannot exist, or if there are next to none inside the hypotheses.
@@ -94,23 +94,23 @@ class Design:
             # Blocks of a power of two keep the balance of a Sobol sequence.
             yield from engine.random(_BLOCK)
 
-    def _regime(self, values: tuple[Any, ...]) -> Regime:
-        grid = self.grid
+    def _regime(self, values: tuple[Any, ...]) -> BaseRegime:
+        grid, keys = self.grid, self.grid.keys
         filled = {section: dict(keys) for section, keys in grid.base.items()}
         names: dict[str, Any] = {}
         for axis, value in zip(grid.axes, values, strict=True):
-            (filled[tables()[axis.key]] if axis.key in tables() else names)[axis.key] = value
+            (filled[keys[axis.key].table] if axis.key in keys else names)[axis.key] = value
         if grid.formulas:
             known = {
                 key: x for keys in (*filled.values(), names) for key, x in keys.items() if key not in grid.formulas
             }
-            for key, value in solve(grid.formulas, known, source=grid.source).items():
-                filled[tables()[key]][key] = value
+            for key, value in solve(grid.formulas, known, keys, source=grid.source).items():
+                filled[keys[key].table][key] = value
         try:
-            regime = parse_regime(filled, source=grid.source)
+            regime = grid.theory.regime.parse(filled, source=grid.source)
             if not any(isinstance(axis, Starts) for axis in grid.axes):
                 return regime
-            return regime.replace(ensemble={"seed": seed_of(regime.model_dump(mode="json"), regime.ensemble.seed)})
+            return regime.reseeded(seed_of(regime, regime.seed_value))
         except PolysemeError as problem:
             at = ", ".join(f"{axis.key} = {value}" for axis, value in zip(grid.axes, values, strict=True))
             advice = "; a key that has to follow another can be a formula" if "impossible" in str(problem) else ""

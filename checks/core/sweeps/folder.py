@@ -10,10 +10,10 @@ from typing import Any
 
 from polyseme.checks.core.differences import as_toml
 from polyseme.checks.core.sweeps.task import Judged, Task
+from polyseme.checks.core.theories import key_for
 from polyseme.errors import PolysemeError
-from polyseme.files import as_json, write_atomic
-from polyseme.sim.multi_concept.run_folder import locked
-from polyseme.theory.multi_concept.regime import Regime, parse_regime
+from polyseme.files import as_json, locked, write_atomic
+from polyseme.regime import BaseRegime
 
 POINTS, QUARANTINE, PLAN, GRID, TABLE = "points", "quarantine", "sweep.json", "grid.toml", "results.parquet"
 
@@ -62,10 +62,11 @@ class Folder:
         for kind in ("txt", "toml"):
             (self.path / QUARANTINE / f"{task.digest}.{kind}").unlink(missing_ok=True)
         if outcome["broke"]:
-            regime = parse_regime(json.loads(task.regime), source="a point of the sweep")
+            theory = task.judged.theory.load()
+            regime = theory.regime.parse(json.loads(task.regime), source="a point of the sweep")
             text = "\n\n".join(f"{name}\n{trace}" for name, trace in outcome["broke"].items())
             write_atomic(self.path / QUARANTINE / f"{task.digest}.txt", text)
-            write_atomic(self.path / QUARANTINE / f"{task.digest}.toml", as_toml(regime))
+            write_atomic(self.path / QUARANTINE / f"{task.digest}.toml", as_toml(regime, key_for(theory)))
         content = {
             "point": task.digest,
             "records": outcome["records"],
@@ -105,8 +106,8 @@ class Folder:
                 (self.path / QUARANTINE / f"{digest}.{kind}").unlink(missing_ok=True)
         return len(digests)
 
-    def regime_of(self, number: int) -> Regime:
-        """The regime of a point, by its number in the table; PolysemeError if there is no table or no such point."""
+    def regime_of(self, number: int, kind: type[BaseRegime]) -> BaseRegime:
+        """The regime of a point, by its number in the table and of that kind; PolysemeError if there is no table or no such point."""
         import pyarrow.parquet as pq
 
         try:
@@ -122,4 +123,4 @@ class Folder:
                 f"to {max(digests, default=0)}; type one of its column point"
             )
         found = json.loads((self.path / POINTS / f"{digests[number]}.json").read_text(encoding="utf-8"))
-        return parse_regime(found["regime"], source=f"point {number}")
+        return kind.parse(found["regime"], source=f"point {number}")

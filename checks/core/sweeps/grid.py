@@ -13,7 +13,7 @@ formulas to use.
 
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,9 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from polyseme.checks.core.claim import Claim
 from polyseme.checks.core.evaluation import select
 from polyseme.checks.core.spelling import nearest
-from polyseme.checks.core.sweeps.axes import FUNCTIONS, Axis, Range, Starts, Values, is_whole, order, tables, used_in
+from polyseme.checks.core.sweeps.axes import FUNCTIONS, Axis, Range, Starts, Values, order, used_in
+from polyseme.checks.core.theories import KEY
+from polyseme.checks.core.theory import Theory
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import Regime, load_regime
+from polyseme.regime import BaseRegime, Key
 
 EXAMPLE = "see regimes/sweeps/width.toml"
 MOST_POINTS = 10**6
@@ -101,6 +103,7 @@ class Grid:
 
     source: str
     text: str
+    theory: Theory
     sweep: Sweep
     base: dict[str, dict[str, Any]]
     """The tables of the regime file, with the fixed keys; how they fit together is checked at each point."""
@@ -111,11 +114,16 @@ class Grid:
     @property
     def varied(self) -> tuple[str, ...]:
         """Keys that go through several values, those of formulas last."""
-        return (*(axis.key for axis in self.axes if axis.key in tables()), *self.formulas)
+        return (*(axis.key for axis in self.axes if axis.key in self.keys), *self.formulas)
+
+    @property
+    def keys(self) -> Mapping[str, Key]:
+        """Those of the theory's regime."""
+        return self.theory.regime.keys()
 
 
-def load_grid(path: Path, registered: Sequence[Claim]) -> Grid:
-    """A GRID.toml; PolysemeError with one sentence for whatever is wrong with it (an unknown key, an empty axis, no such claim)."""
+def load_grid(path: Path, theory: Theory, registered: Sequence[Claim]) -> Grid:
+    """A GRID.toml of a theory; PolysemeError with one sentence for whatever is wrong with it (an unknown key, an empty axis, no such claim)."""
     try:
         text = path.read_text(encoding="utf-8")
         file = tomllib.loads(text)
@@ -128,9 +136,10 @@ def load_grid(path: Path, registered: Sequence[Claim]) -> Grid:
     source = str(path)
     if not isinstance(file.get("sweep"), dict):
         raise PolysemeError(f"{source}: got no table [sweep], expected one with claims = [...]; {EXAMPLE}")
-    sweep = _sweep(file.pop("sweep"), source)
-    fixed, axes, formulas = _keys(file, sweep, source)
-    base = _base(path, sweep.regime).model_dump()
+    sweep, known = _sweep(file.pop("sweep"), source), theory.regime.keys()
+    file.pop(KEY, None)
+    fixed, axes, formulas = _keys(file, sweep, theory.regime, source)
+    base = _base(path, sweep.regime, theory.regime).model_dump()
     for section, keys in fixed.items():
         base[section] |= keys
     if sweep.design == "grid" and sweep.points is not None:
@@ -147,14 +156,15 @@ def load_grid(path: Path, registered: Sequence[Claim]) -> Grid:
         raise PolysemeError(
             f"{source}: the design is empty: no key varies; type for example m = {{ values = [2, 4, 8] }} in [model]"
         )
-    if unused := [axis.key for axis in axes if axis.key not in tables() and not used_in(formulas, axis.key)]:
+    if unused := [axis.key for axis in axes if axis.key not in known and not used_in(formulas, axis.key)]:
         raise PolysemeError(
             f"{source}: [{LET}] has '{unused[0]}', which no formula uses; leave it out, or use it: m = {{ formula = '2 * {unused[0]}' }}"
         )
-    list(order(formulas, names=[axis.key for axis in axes if axis.key not in tables()], source=source))
+    list(order(formulas, known, names=[axis.key for axis in axes if axis.key not in known], source=source))
     grid = Grid(
         source=source,
         text=text,
+        theory=theory,
         sweep=sweep,
         base=base,
         axes=axes,
@@ -168,13 +178,13 @@ def load_grid(path: Path, registered: Sequence[Claim]) -> Grid:
     return grid
 
 
-def _base(path: Path, regime: str | None) -> Regime:
+def _base(path: Path, regime: str | None, kind: type[BaseRegime]) -> BaseRegime:
     if regime and not (path.parent / regime).is_file():
         raise PolysemeError(
             f"{path}: [sweep] regime = '{regime}' is no file in {path.parent}, from where it is looked for, expected a regime file; type its path from "
             "there"
         )
-    return load_regime(path.parent / regime) if regime else Regime()
+    return kind.load(path.parent / regime) if regime else kind()
 
 
 def _sweep(table: dict[str, Any], source: str) -> Sweep:
@@ -198,13 +208,14 @@ def _sweep(table: dict[str, Any], source: str) -> Sweep:
 
 
 def _keys(
-    file: dict[str, Any], sweep: Sweep, source: str
+    file: dict[str, Any], sweep: Sweep, regime: type[BaseRegime], source: str
 ) -> tuple[dict[str, dict[str, Any]], tuple[Axis, ...], dict[str, str]]:
     """Fixed values by table, axes in the order of the file, and formulas."""
     fixed: dict[str, dict[str, Any]] = {}
-    axes = _names(file.pop(LET, {}), sweep, source)
+    known = regime.keys()
+    axes = _names(file.pop(LET, {}), sweep, known, source)
     formulas: dict[str, str] = {}
-    sections = tuple(Regime.model_fields)
+    sections = tuple(regime.model_fields)
     for section, keys in file.items():
         if section not in sections:
             raise PolysemeError(
@@ -213,13 +224,13 @@ def _keys(
         if not isinstance(keys, dict):
             raise PolysemeError(f"{source}: [{section}] is {keys!r}: expected a table of keys")
         for key, value in keys.items():
-            if tables().get(key) != section:
-                accepted = ", ".join(name for name, table in tables().items() if table == section)
-                home = f", or '{key}' below [{tables()[key]}]" if key in tables() else ""
+            if key not in known or known[key].table != section:
+                accepted = ", ".join(one.name for one in known.values() if one.table == section)
+                home = f", or '{key}' below [{known[key].table}]" if key in known else ""
                 raise PolysemeError(
                     f"{source}: [{section}] has no key '{key}' (got {key} = {value!r}); expected one of {accepted}{home}"
                 )
-            if isinstance(value, list) and key != "weights":
+            if isinstance(value, list) and known[key].kind != "list":
                 raise PolysemeError(
                     f"{source}: {key} = {value!r} is a list; to go through its values type {key} = {{ values = {value!r} }}"
                 )
@@ -228,18 +239,18 @@ def _keys(
             elif set(value) == {"formula"} and isinstance(value["formula"], str):
                 formulas[key] = value["formula"]
             else:
-                axes.append(_axis(key, value, sweep, source))
+                axes.append(_axis(key, value, sweep, source, known[key]))
     return fixed, tuple(axes), formulas
 
 
-def _names(table: object, sweep: Sweep, source: str) -> list[Axis]:
+def _names(table: object, sweep: Sweep, known: Mapping[str, Key], source: str) -> list[Axis]:
     """The axes of [let]."""
     if not isinstance(table, dict):
         raise PolysemeError(
             f"{source}: [{LET}] is {table!r}: expected a table of names, for example [{LET}] with ratio = {{ values = [0.5, 2] }} below it"
         )
     for name, value in table.items():
-        if name in tables() or not name.isidentifier() or name in FUNCTIONS:
+        if name in known or not name.isidentifier() or name in FUNCTIONS:
             raise PolysemeError(
                 f"{source}: [{LET}] has '{name}', which is taken or no name; type another, for example ratio"
             )
@@ -250,7 +261,7 @@ def _names(table: object, sweep: Sweep, source: str) -> list[Axis]:
     return [_axis(name, value, sweep, source) for name, value in table.items()]
 
 
-def _axis(key: str, table: dict[str, Any], sweep: Sweep, source: str) -> Axis:
+def _axis(key: str, table: dict[str, Any], sweep: Sweep, source: str, known: Key | None = None) -> Axis:
     got = f"{source}: {key} = {table!r}"
     if set(table) == {"values"}:
         values = table["values"]
@@ -263,7 +274,7 @@ def _axis(key: str, table: dict[str, Any], sweep: Sweep, source: str) -> Axis:
             raise PolysemeError(f"{got}: expected different values, each once; leave out what is there twice")
         return Values(key=key, values=tuple(plain))
     if set(table) == {"starts"}:
-        if key != "seed":
+        if known is None or known.role != "seed":
             raise PolysemeError(f"{got}: starts are for the seed alone; type {key} = {{ values = [...] }}")
         if type(table["starts"]) is not int or table["starts"] < 1:
             raise PolysemeError(f"{got}: expected a whole number of at least 1; type seed = {{ starts = 20 }}")
@@ -285,9 +296,10 @@ def _axis(key: str, table: dict[str, Any], sweep: Sweep, source: str) -> Axis:
         raise PolysemeError(
             f"{got}: count is for grids; leave it out, since [sweep] points = {sweep.points} says how many points there are"
         )
-    if is_whole(key) and not (found.first.is_integer() and found.last.is_integer()):
+    whole = known is not None and known.is_whole
+    if whole and not (found.first.is_integer() and found.last.is_integer()):
         raise PolysemeError(f"{got}: {key} takes whole numbers; type them for from and to")
-    return Range(key=key, first=found.first, last=found.last, scale=found.scale, count=found.count)
+    return Range(key=key, whole=whole, first=found.first, last=found.last, scale=found.scale, count=found.count)
 
 
 def _claims(sweep: Sweep, registered: Sequence[Claim], source: str) -> tuple[Claim, ...]:

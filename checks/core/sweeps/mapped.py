@@ -4,7 +4,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ import numpy as np
 from jaxtyping import Float
 
 from polyseme.checks.core.rules.bound import proportion_interval
-from polyseme.checks.core.sweeps.axes import Axis, Range, Values, tables
+from polyseme.checks.core.sweeps.axes import Axis, Range, Values
 from polyseme.checks.core.sweeps.folder import TABLE
 from polyseme.checks.core.sweeps.grid import LET
 from polyseme.checks.core.sweeps.scales import Scale, as_column, scale_of
+from polyseme.checks.core.theories import KEY
 from polyseme.errors import PolysemeError
+from polyseme.regime import Key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +35,8 @@ class Swept:
     """What a table of a sweep says about the sweep; it may be that of one that still runs."""
 
     path: Path
+    keys: Mapping[str, Key]
+    """Those of the theory's regime."""
     axes: Mapping[str, Axis]
     """Of keys; a seed that has starts of its own has none, since each of its values is there once."""
     formulas: Mapping[str, str]
@@ -49,6 +53,11 @@ class Swept:
     """How many points the design has, and how many of them the table has."""
     values: Mapping[str, Mapping[Any, int]]
     """Of each regime key the values in the table, and how many rows have them."""
+
+    @property
+    def seed(self) -> str:
+        """The name of the key that random streams derive from."""
+        return next(key.name for key in self.keys.values() if key.role == "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +148,8 @@ def _parquet(path: Path) -> Iterator[None]:
         ) from None
 
 
-def read_sweep(folder: Path) -> Swept:
-    """What the table in a folder says about its sweep; PolysemeError if there is none, or nothing in it yet."""
+def read_sweep(folder: Path, keys: Mapping[str, Key]) -> Swept:
+    """What the table in a folder says about its sweep, of regimes with these keys; PolysemeError if there is none, or nothing in it yet."""
     import pyarrow.parquet as pq
 
     path = folder / TABLE
@@ -149,7 +158,7 @@ def read_sweep(folder: Path) -> Swept:
             f"{folder}: got no {TABLE} in it, expected the folder of a sweep; type the DIR of `polyseme sweep GRID.toml --out DIR`"
         )
     with _parquet(path):
-        found = pq.read_table(path, columns=["point", "claim", *tables()])
+        found = pq.read_table(path, columns=["point", "claim", *keys])
         metadata = found.schema.metadata or {}
         plan, text = json.loads(metadata[b"polyseme.plan"]), metadata[b"polyseme.grid"].decode()
         file = tomllib.loads(text)
@@ -157,13 +166,15 @@ def read_sweep(folder: Path) -> Swept:
         raise PolysemeError(
             f"{path}: got a table without rows, expected a point that is judged; wait for the first ones"
         )
-    names = _axes({LET: file.pop(LET, {})})[0]
-    axes, formulas = _axes(file)
-    values = {key: _counted(found, key) for key in tables()}
+    names = _axes({LET: file.pop(LET, {})}, keys)[0]
+    file.pop(KEY, None)
+    axes, formulas = _axes(file, keys)
+    values = {key: _counted(found, key) for key in keys}
     design = file["sweep"].get("design", "grid")
     several = [key for key in plan["varied"] if len(_known(values[key], axes.get(key), design)) > 1]
     return Swept(
         path=path,
+        keys=keys,
         axes=axes,
         formulas=formulas,
         names=names,
@@ -177,7 +188,7 @@ def read_sweep(folder: Path) -> Swept:
     )
 
 
-def _axes(file: Mapping[str, Any]) -> tuple[dict[str, Axis], dict[str, str]]:
+def _axes(file: Mapping[str, Any], keys: Mapping[str, Key]) -> tuple[dict[str, Axis], dict[str, str]]:
     """Axes and formulas of a GRID.toml that a sweep has read and found to be one."""
     axes: dict[str, Axis] = {}
     formulas: dict[str, str] = {}
@@ -190,11 +201,18 @@ def _axes(file: Mapping[str, Any]) -> tuple[dict[str, Axis], dict[str, str]]:
             elif "starts" in value:
                 continue
             elif "values" in value:
-                axes[key] = Values(key=key, values=tuple(map(as_column, value["values"])))
+                axes[key] = Values(
+                    key=key, values=tuple(as_column(keys[key], x) if key in keys else x for x in value["values"])
+                )
             else:
                 scale, count = value.get("scale", "linear"), value.get("count")
                 axes[key] = Range(
-                    key=key, first=float(value["from"]), last=float(value["to"]), scale=scale, count=count
+                    key=key,
+                    whole=key in keys and keys[key].is_whole,
+                    first=float(value["from"]),
+                    last=float(value["to"]),
+                    scale=scale,
+                    count=count,
                 )
     return axes, formulas
 
@@ -224,17 +242,18 @@ def chosen_keys(swept: Swept, x: str | None, y: str | None) -> tuple[str, ...]:
     named = ", ".join(swept.varied) or "none"
     for option, key in (("--x", x), ("--y", y)):
         if key is not None and key not in swept.varied:
-            got = "does not vary in this sweep" if key in tables() else "is no key of a regime"
+            got = "does not vary in this sweep" if key in swept.keys else "is no key of a regime"
             raise PolysemeError(f"{option} {key}: got a key that {got}, expected one of {named}")
     if x is not None and x == y:
         raise PolysemeError(f"got --x {x} and --y {y}, expected two different keys of {named}")
     # A formula moves with other keys, unless it has a name of its own.
     own = [key for key, text in swept.formulas.items() if _words(text) & set(swept.names)]
     order = [*(key for key in swept.varied if key not in swept.formulas), *(key for key in swept.varied if key in own)]
-    keys = [key for key in order if key != "seed"]
-    if y is None and x != "seed" and len(keys) < 2 and (x or keys):
+    seed = swept.seed
+    keys = [key for key in order if key != seed]
+    if y is None and x != seed and len(keys) < 2 and (x or keys):
         return (x or keys[0],)
-    if x is None and y not in (None, "seed") and len(keys) < 2:
+    if x is None and y not in (None, seed) and len(keys) < 2:
         raise PolysemeError(
             f"--y {y}: got a key upwards for a sweep over {' and '.join(keys) or 'the seed'} alone, "
             f"expected none, since one key is drawn across; leave it out, or type --x {y}"
@@ -274,7 +293,7 @@ def sheet_of(swept: Swept, claim: str, x: str, y: str, show: str) -> Sheet:
         at=np.stack(at, axis=1),
         verdicts=verdicts,
         numbers=numbers,
-        alone=set(besides(swept, x, y)) <= {"seed"},
+        alone=set(besides(swept, x, y)) <= {swept.seed},
     )
 
 
@@ -294,11 +313,16 @@ def _read(
     columns = ["verdict", *keys, *({VERDICT: (), MARGIN: ("measured", "allowed")}.get(show, ("facts",)))]
     with _parquet(swept.path):
         found = pq.read_table(swept.path, columns=columns, filters=[("claim", "=", claim)]).to_pydict()
+
+    def columns_of(key: str, values: Iterable[Any]) -> list[Any]:
+        return [as_column(swept.keys[key], value) for value in values]
+
     # Of the whole table, so that all claims have the same map.
     scales = [
-        scale_of(key, swept.axes.get(key), list(map(as_column, swept.values[key])), celled=celled) for key in keys
+        scale_of(swept.keys[key], swept.axes.get(key), columns_of(key, swept.values[key]), celled=celled)
+        for key in keys
     ]
-    at = [scale.places(list(map(as_column, found[scale.key]))) for scale in scales]
+    at = [scale.places(columns_of(scale.key, found[scale.key])) for scale in scales]
     verdicts = tuple(found["verdict"])
     if show == VERDICT:
         numbers = np.full(len(verdicts), math.nan)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyseme.checks.core.claim import Claim, Verdict
-from polyseme.checks.core.sweeps.boundaries import PENALTY, Line, Plane, asked, is_map_of_numbers, predicted
+from polyseme.checks.core.claim import Claim, Hypothesis, Verdict
+from polyseme.checks.core.sweeps.boundaries import Line, Plane, asked, boundaries_of, is_map_of_numbers, predicted
 from polyseme.checks.core.sweeps.mapped import (
     MARGIN,
     VERDICT,
@@ -27,6 +27,7 @@ from polyseme.checks.core.sweeps.mapped import (
     share_supported,
     sheet_of,
 )
+from polyseme.checks.core.theory import Boundary, Theory
 from polyseme.errors import PolysemeError
 from polyseme.files import save_json
 
@@ -49,7 +50,15 @@ class Map:
 
 
 def draw_maps(
-    folder: Path, out: Path, registered: Sequence[Claim], *, x: str | None, y: str | None, claim: str | None, show: str
+    folder: Path,
+    out: Path,
+    theory: Theory,
+    registered: Sequence[Claim],
+    *,
+    x: str | None,
+    y: str | None,
+    claim: str | None,
+    show: str,
 ) -> list[Path]:
     """Draw a map for each claim of the sweep in `folder`, or for one; the paths of what was written to `out`.
 
@@ -57,14 +66,14 @@ def draw_maps(
     """
     from polyseme.checks.core.figures.style import save_figure
 
-    swept = read_sweep(folder)
+    swept = read_sweep(folder, theory.regime.keys())
     if claim is not None and claim not in swept.claims:
         raise PolysemeError(f"--claim {claim}: got no claim of this sweep, expected one of {', '.join(swept.claims)}")
     keys = chosen_keys(swept, x, y)
     chosen = _with_numbers(swept, (claim,) if claim else swept.claims, show)
     written = []
     for name in chosen:
-        drawn = draw_map(swept, name, keys, show, registered, given=(x, y))
+        drawn = draw_map(swept, name, keys, show, theory, registered, given=(x, y))
         written += save_figure(drawn.figure, out, drawn.stem)
         save_json(out / f"{drawn.stem}.json", drawn.numbers)
         written.append(out / f"{drawn.stem}.json")
@@ -76,6 +85,7 @@ def draw_map(
     name: str,
     keys: Sequence[str],
     show: str,
+    theory: Theory,
     registered: Sequence[Claim],
     *,
     given: tuple[str | None, str | None] = (None, None),
@@ -83,12 +93,14 @@ def draw_map(
     """The map of one claim over two keys, or its profile over one; `given` are those that were asked for."""
     if len(keys) == 2:
         sheet = sheet_of(swept, name, keys[0], keys[1], show)
-        plane = Plane(swept, sheet.x, sheet.y)
+        plane = Plane(swept, sheet.x, sheet.y, theory.regime)
     else:
         sheet = profile_of(swept, name, keys[0], show)
-        plane = Plane.along(swept, sheet.x)
-    known = _known(swept, plane, sheet, next((each.hypotheses for each in registered if each.id == name), ()))
-    note = _note(swept, plane, sheet, known)
+        plane = Plane.along(swept, sheet.x, theory.regime)
+    boundaries = boundaries_of(theory.boundaries, name, show)
+    hypotheses = next((each.hypotheses for each in registered if each.id == name), ())
+    known = _known(swept, plane, boundaries, hypotheses)
+    note = _note(swept, plane, sheet, known, boundaries)
     return Map(
         stem=_stem(swept, sheet, keys if given != (None, None) else ()),
         figure=_figure(swept, sheet, known, note),
@@ -117,12 +129,12 @@ def _with_numbers(swept: Swept, claims: Sequence[str], show: str) -> tuple[str, 
     )
 
 
-def _known(swept: Swept, plane: Plane, sheet: Sheet | Profile, hypotheses: Sequence[Any]) -> "Known":
+def _known(swept: Swept, plane: Plane, boundaries: Sequence[Boundary], hypotheses: Sequence[Hypothesis]) -> "Known":
     from polyseme.checks.core.figures.map_frame import Known
 
     if not is_map_of_numbers(plane.x, plane.y):
         return Known(predicted={}, asked={})
-    lines = predicted(plane, sheet.claim, sheet.show, hypotheses, swept.drop)
+    lines = predicted(plane, boundaries, hypotheses, swept.drop)
     return Known(predicted=lines, asked=asked(plane, hypotheses, swept.drop))
 
 
@@ -155,7 +167,7 @@ def _stem(swept: Swept, sheet: Sheet | Profile, named: Sequence[str]) -> str:
     return "-".join([stem, *named])
 
 
-def _note(swept: Swept, plane: Plane, sheet: Sheet | Profile, known: "Known") -> str:
+def _note(swept: Swept, plane: Plane, sheet: Sheet | Profile, known: "Known", boundaries: Sequence[Boundary]) -> str:
     """What a reader has to know to read the map."""
     others = besides(swept, *_keys(sheet))
     so_far = "" if swept.judged == swept.points else f" of {swept.points:,} so far"
@@ -184,14 +196,12 @@ def _note(swept: Swept, plane: Plane, sheet: Sheet | Profile, known: "Known") ->
             said.append(
                 "Linear between points; nothing is drawn outside their hull, nor around points without a number."
             )
-    settled = {key: value for key, value in plane.settled.items() if key not in ("seed", "seeds", "device", "engine")}
-    if settled and (known.predicted or known.asked):
-        values = ", ".join(f"{key} = {_word(value)}" for key, value in settled.items())
+    shown = [key for key in plane.settled if key not in swept.keys or swept.keys[key].role in ("physics", "size")]
+    if shown and (known.predicted or known.asked):
+        values = ", ".join(f"{key} = {_word(plane.settled[key])}" for key in shown)
         said.append(f"Lines are those of {values}, the middle of what was swept.")
-    if known.predicted and any(set(swept.values[key]) != {0.0} for key in ("p_extra", "sigma_x", "sigma_y")):
-        said.append("What is predicted is that of pure prompts.")
-    if PENALTY.label in known.predicted:
-        said.append(r"$\lambda_c$: half of the neurons living, the concept of smallest weight.")
+    remarks = [x for one in boundaries if one.label in known.predicted for x in one.remark(swept.values)]
+    said += dict.fromkeys(remarks)
     if not is_map_of_numbers(plane.x, plane.y):
         said.append("No lines between names.")
     return " ".join(said)
@@ -265,5 +275,5 @@ def _or_none(number: float) -> float | None:
 
 
 def _axis(scale: Any) -> dict[str, Any]:
-    values = ["population" if value == math.inf else value for value in scale.values]
+    values = [scale.infinite if scale.infinite and value == math.inf else value for value in scale.values]
     return {"key": scale.key, "scale": scale.kind, "values": values}

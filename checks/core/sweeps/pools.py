@@ -17,9 +17,10 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, runtime_checkable
 
-from polyseme.checks.core.sweeps.task import Task, code_digest, try_point
+from polyseme.checks.core.sweeps.task import Task, code_of, prepare, try_point
+from polyseme.checks.core.theories import TheoryReference
 from polyseme.errors import PolysemeError
-from polyseme.sim.ensemble.processes import without_interrupts
+from polyseme.processes import without_interrupts
 
 Outcome = dict[str, Any]
 
@@ -70,18 +71,17 @@ def _begin() -> None:
     threading.Thread(target=end_with_the_first, daemon=True).start()
 
 
-def _warm() -> None:
+def _warm(theory: TheoryReference) -> None:
     """What takes long to import is there before a point is tried: a process that ends meanwhile ends no point."""
-    from polyseme.checks.core.sweeps.task import prepare
-
-    prepare()
+    prepare(theory)
 
 
 class Processes:
     """Processes of this machine. Each has an executor of its own, so that it is known which point a process died of."""
 
-    def __init__(self, workers: int) -> None:
-        """Processes are started when they are needed."""
+    def __init__(self, workers: int, theory: TheoryReference) -> None:
+        """Processes are started when they are needed; each loads the theory before it judges."""
+        self._theory = theory
         self._workers, self._failures = workers, 0
         self._idle: list[tuple[ProcessPoolExecutor, Future[None]]] = []
         self._busy: dict[Future[Outcome], ProcessPoolExecutor] = {}
@@ -144,13 +144,13 @@ class Processes:
     def _started(self) -> tuple[ProcessPoolExecutor, "Future[None]"]:
         executor = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_begin)
         with without_interrupts():
-            return executor, executor.submit(_warm)
+            return executor, executor.submit(_warm, self._theory)
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[Processes]:
+def processes(workers: int, theory: TheoryReference) -> Iterator[Processes]:
     """Processes of this machine, ended with the block."""
-    pool = Processes(workers)
+    pool = Processes(workers, theory)
     try:
         yield pool
     finally:
@@ -213,7 +213,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Cluster]:
+def cluster(address: str, theory: TheoryReference) -> Iterator[Cluster]:
     """The cluster whose scheduler is at an address; PolysemeError if it does not answer, or its workers are not such as are needed."""
     try:
         from distributed import Client
@@ -234,14 +234,14 @@ def cluster(address: str) -> Iterator[Cluster]:
             "the path of its --scheduler-file"
         ) from None
     try:
-        _require_same_code(client, address)
+        _require_same_code(client, address, theory)
         yield Cluster(client, address)
     finally:
         with suppress(Exception):  # it may be gone
             client.close(timeout=2)
 
 
-def _require_same_code(client: Any, address: str) -> None:
+def _require_same_code(client: Any, address: str, theory: TheoryReference) -> None:
     threads: dict[str, int] = client.nthreads()
     if not threads:
         raise PolysemeError(
@@ -251,7 +251,7 @@ def _require_same_code(client: Any, address: str) -> None:
     from distributed.comm.core import CommClosedError
 
     try:
-        found: dict[str, str | Exception] = client.run(code_digest, on_error="return")
+        found: dict[str, str | Exception] = client.run(code_of, theory, on_error="return")
     except (OSError, TimeoutError):
         raise Cluster.gone(address) from None
     for worker, code in found.items():
@@ -261,7 +261,7 @@ def _require_same_code(client: Any, address: str) -> None:
             raise PolysemeError(
                 f"--scheduler {address}: worker {worker} cannot run polyseme ({type(code).__name__}: {code}); install it there"
             )
-        if code != code_digest():
+        if code != code_of(theory):
             raise PolysemeError(
                 f"--scheduler {address}: worker {worker} runs another version of polyseme, numpy, scipy, sympy or torch than this process, expected "
                 "the same; install the same on both"

@@ -19,10 +19,11 @@ from polyseme.checks.core.sweeps.grid import Grid, size
 from polyseme.checks.core.sweeps.pools import Outcome, Pool
 from polyseme.checks.core.sweeps.table import rows_of, write_table
 from polyseme.checks.core.sweeps.task import Judged, OtherCode, Task, code_digest, failed, task_of, traceback_of
+from polyseme.checks.core.theories import reference_to
 from polyseme.errors import PolysemeError
 from polyseme.files import save_json, write_atomic
-from polyseme.sim.ensemble.processes import Flag
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.processes import Flag
+from polyseme.regime import BaseRegime
 
 # A point whose worker ended by itself so often is quarantined: the workers may have been killed for another reason.
 ATTEMPTS = 3
@@ -92,18 +93,19 @@ def lay_out(
         )
     family = points * sum(claim.rule.is_statistical for claim in grid.claims)
     judged = Judged(
+        theory=reference_to(grid.theory),
         claims=tuple(claim.id for claim in grid.claims),
         drop=tuple(grid.sweep.drop),
         effort=grid.sweep.effort,
         level=SUITE_FALSE_ALARM / 2 / family if family else None,
-        code=code_digest(),
+        code=code_digest(grid.theory),
         files=files,
         seconds=grid.sweep.seconds,
     )
     return Layout(grid=grid, points=points, family=family, judged=judged, outside=outside, inside=inside)
 
 
-def _failing(claim: Claim, regime: Regime, drop: Collection[str]) -> list[str]:
+def _failing(claim: Claim, regime: BaseRegime, drop: Collection[str]) -> list[str]:
     """Keys of the hypotheses that a check asks for and that do not hold; what it arranges by itself is not asked for."""
     return [x.key for x in claim.hypotheses if x.key not in drop and not x.arranged and not x.holds(regime)]
 
@@ -243,13 +245,13 @@ def write_results(layout: Layout, folder: Folder, digests: Sequence[str]) -> Cou
     def rows() -> Iterator[dict[str, Any]]:
         for number, digest in enumerate(digests):
             if (outcome := folder.outcome(digest, layout.judged)) is not None:
-                for row in rows_of(number, digest, outcome, code=layout.judged.code):
+                for row in rows_of(number, digest, outcome, layout.grid.keys, code=layout.judged.code):
                     row |= firm.get((number, row["claim"]), {})
                     verdicts[row["verdict"]] += 1
                     yield row
 
     metadata = {"polyseme.grid": layout.grid.text, "polyseme.plan": json.dumps(_plan(layout))}
-    write_table(folder.path / TABLE, rows(), metadata)
+    write_table(folder.path / TABLE, rows(), metadata, layout.grid.theory.regime)
     return verdicts
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from polyseme.checks.core.sweeps.axes import Axis, Range, Values, is_whole
+from polyseme.checks.core.sweeps.axes import Axis, Range, Values
+from polyseme.regime import Key
 
 # From this spread on the large values of a linear axis hide the small ones.
 WIDE_SPREAD = 8.0
@@ -32,11 +33,16 @@ class Scale:
     first: float
     last: float
     width: float = 1.0
+    label: str = ""
+    """What an axis says."""
+    whole: bool = False
+    infinite: str = ""
+    """The word of the key that stands for an infinite value."""
 
     @property
     def is_whole(self) -> bool:
         """Whether numbers of the key are whole."""
-        return self.kind != "names" and is_whole(self.key)
+        return self.kind != "names" and self.whole
 
     def places(self, values: Sequence[Any]) -> Float[np.ndarray, " n"]:
         """Where values lie: a number at itself, any other value at its number in the list."""
@@ -75,28 +81,29 @@ def _edges(u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " edges"]:
     return np.concatenate([[2 * u[0] - middle[0]], middle, [2 * u[-1] - middle[-1]]])
 
 
-def scale_of(key: str, axis: Axis | None, seen: Sequence[Any], *, celled: bool) -> Scale:
+def scale_of(key: Key, axis: Axis | None, seen: Sequence[Any], *, celled: bool) -> Scale:
     """The scale of a key: what its axis goes through, or the values seen if it has none.
 
     `celled`: the map is of cells around values; otherwise of points, whose ends are those of the axis.
     """
     listed = axis.listed() if axis is not None and celled else axis.values if isinstance(axis, Values) else ()
-    values = set(map(as_column, listed)) | set(seen)
+    values = {as_column(key, value) for value in listed} | set(seen)
+    about: dict[str, Any] = {"key": key.name, "label": key.axis_label, "whole": key.is_whole, "infinite": key.infinite}
     if not all(isinstance(x, int | float) and math.isfinite(x) for x in values):
         named = tuple(sorted(values, key=lambda x: (x, "") if isinstance(x, int | float) else (math.inf, str(x))))
-        return Scale(key=key, kind="names", values=named, first=-0.5, last=len(named) - 0.5)
+        return Scale(**about, kind="names", values=named, first=-0.5, last=len(named) - 0.5)
     ends = (axis.first, axis.last) if isinstance(axis, Range) else ()
     numbers = sorted(float(x) for x in values)
     kind = _kind(axis, [*numbers, *ends])
     width = min((x for x in numbers if x > 0), default=1.0)
-    plain = Scale(key=key, kind=kind, values=tuple(numbers), first=0.0, last=0.0, width=width)
+    plain = Scale(**about, kind=kind, values=tuple(numbers), first=0.0, last=0.0, width=width)
     if celled:
         first, *_, last = plain.edges()
     else:
         low, high = plain.even(np.array([min(*numbers, *ends, math.inf), max(*numbers, *ends, -math.inf)]))
         room = _ROOM * (high - low) or 0.5
         first, last = plain.back(np.array([low - room, high + room]))
-    return Scale(key=key, kind=kind, values=tuple(numbers), first=float(first), last=float(last), width=width)
+    return Scale(**about, kind=kind, values=tuple(numbers), first=float(first), last=float(last), width=width)
 
 
 def _kind(axis: Axis | None, numbers: Sequence[float]) -> Literal["linear", "log", "asinh"]:
@@ -118,8 +125,8 @@ def _is_geometric(numbers: Sequence[float]) -> bool:
     return uneven <= _EQUAL and uneven < float(steps.max() / steps.min())
 
 
-def as_column(value: Any) -> Any:
-    """A value of a regime key as the table has it: 'population' is an infinite batch, a list a tuple."""
-    if value == "population":
+def as_column(key: Key, value: Any) -> Any:
+    """A value of a regime key as the table has it: a word for infinitely many is infinite, a list a tuple."""
+    if key.infinite and value == key.infinite:
         return math.inf
     return tuple(value) if isinstance(value, list) else value

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyseme.checks.core.sweeps.axes import tables
 from polyseme.files import replacing
-from polyseme.theory.multi_concept.regime import Regime
+from polyseme.regime import BaseRegime, Key
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_AT_ONCE = 4096
-_TEXT = ("law", "activation", "neurons", "loss", "schedule", "record_every", "dtype", "device", "sampler", "engine")
 
 COLUMNS: dict[str, str] = {
     "point": "number of the point in the design",
@@ -35,24 +33,16 @@ COLUMNS: dict[str, str] = {
     "point_hash": "SHA-256 of all that the outcome depends on; the name of the point's file",
     "code_hash": "SHA-256 of the code and of the versions that it rounds by",
 }
-"""Columns beside those of the regime's keys, which have the names of the keys. `batch` is infinite for 'population'."""
+"""Columns beside those of the regime's keys, which have the names of the keys. A word for infinitely many is infinite."""
 
 
-def schema() -> "pa.Schema":
-    """Names and types of all columns."""
+def schema(regime: type[BaseRegime]) -> "pa.Schema":
+    """Names and types of all columns, for a theory's regime."""
     import pyarrow as pa
 
-    whole = pa.int64()
-    types: dict[str, Any] = {"point": whole, "claim": pa.string(), "verdict": pa.string()}
-    regime = Regime().model_dump()
-    for key, section in tables().items():
-        value = regime[section][key]
-        if key == "weights":
-            types[key] = pa.list_(pa.float64())
-        elif key in _TEXT:
-            types[key] = pa.string()
-        else:
-            types[key] = whole if isinstance(value, int) and key != "batch" else pa.float64()
+    kinds = {"whole": pa.int64(), "real": pa.float64(), "text": pa.string(), "list": pa.list_(pa.float64())}
+    types: dict[str, Any] = {"point": pa.int64(), "claim": pa.string(), "verdict": pa.string()}
+    types |= {key.name: kinds[key.kind] for key in regime.keys().values()}
     numbers = ("measured", "allowed", "margin", "p_support", "p_refute", "seconds")
     for name in COLUMNS:
         types.setdefault(
@@ -61,12 +51,12 @@ def schema() -> "pa.Schema":
     return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
-def rows_of(number: int, digest: str, outcome: Mapping[str, Any], *, code: str) -> Iterator[dict[str, Any]]:
-    """The rows of one point."""
+def rows_of(
+    number: int, digest: str, outcome: Mapping[str, Any], known: Mapping[str, Key], *, code: str
+) -> Iterator[dict[str, Any]]:
+    """The rows of one point; `known` are the keys of the regime."""
     regime: dict[str, dict[str, Any]] = outcome["regime"]
-    keys = {key: value for table in regime.values() for key, value in table.items()}
-    keys["batch"] = math.inf if keys["batch"] == "population" else float(keys["batch"])
-    keys["record_every"] = str(keys["record_every"])
+    keys = {key: _cell(known[key], value) for table in regime.values() for key, value in table.items()}
     of_point = {
         **keys,
         "point": number,
@@ -93,17 +83,28 @@ def rows_of(number: int, digest: str, outcome: Mapping[str, Any], *, code: str) 
         }
 
 
+def _cell(key: Key, value: Any) -> Any:
+    """A value of a key as its column has it."""
+    if key.infinite and value == key.infinite:
+        return math.inf
+    if value is None or key.kind == "list":
+        return value
+    return {"whole": int, "real": float, "text": str}[key.kind](value)
+
+
 def _number(value: Any) -> float | None:
     """Files write numbers that are not finite as words."""
     return None if value is None else float(value)
 
 
-def write_table(path: Path, rows: Iterator[dict[str, Any]], metadata: Mapping[str, str]) -> None:
+def write_table(
+    path: Path, rows: Iterator[dict[str, Any]], metadata: Mapping[str, str], regime: type[BaseRegime]
+) -> None:
     """Write rows to a Parquet file, whole or not at all, a few thousand in memory at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    form = schema().with_metadata(dict(metadata))
+    form = schema(regime).with_metadata(dict(metadata))
     with replacing(path) as file, pq.ParquetWriter(file, form, compression="zstd") as writer:
         batch: list[dict[str, Any]] = []
         for row in rows:

@@ -22,14 +22,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from polyseme.checks.core.context import ONE_OF_A_HUNDRED
+from polyseme.checks.core.theories import TheoryReference, reference_to
+from polyseme.checks.core.theory import Source, Theory
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import Regime, parse_regime
+from polyseme.regime import BaseRegime
 
 # Changes with whatever makes a kept point mean something else.
 FORMAT = 1
-# What a verdict may depend on: the mathematics, the simulation, the rules; not how results are shown.
-SOURCES = {"polyseme.theory": "**/*.py", "polyseme.sim": "**/*.py", "polyseme.checks": "**/*.py"}
-LIBRARIES = ("mpmath", "numpy", "python-flint", "scipy", "statsmodels", "sympy", "torch")
+CORE = (
+    Source(package="polyseme", pattern="*.py"),
+    Source(package="polyseme.checks.core", pattern="*.py"),
+    Source(package="polyseme.checks.core.rules"),
+    Source(package="polyseme.checks.core.sweeps", pattern="task.py"),
+)
+"""What a verdict may depend on besides its theory: evidence, evaluation, rules; not how results are shown."""
 
 
 class OverTime(BaseException):
@@ -40,20 +47,29 @@ class OtherCode(PolysemeError):
     """The process that should try a point runs another version of polyseme, or of what it rounds by."""
 
 
-def sources() -> Iterator[tuple[str, Path, Path]]:
-    """The files of `SOURCES`, each with its package and the folder of that."""
-    for package, pattern in SOURCES.items():
-        (folder,) = map(Path, importlib.import_module(package).__path__)
-        yield from ((package, folder, file) for file in sorted(folder.glob(pattern)))
+def sources(theory: Theory) -> Iterator[tuple[str, Path, Path]]:
+    """The files that verdicts of a theory depend on, each with its package and the folder of that."""
+    for source in (*CORE, *theory.sources):
+        (folder,) = map(Path, importlib.import_module(source.package).__path__)
+        yield from ((source.package, folder, file) for file in sorted(folder.glob(source.pattern)))
+
+
+def code_digest(theory: Theory) -> str:
+    """SHA-256 of the source that verdicts depend on, and of the versions of the libraries that they round by."""
+    return code_of(reference_to(theory))
 
 
 @cache
-def code_digest() -> str:
-    """SHA-256 of the source that verdicts depend on, and of the versions of the libraries that they round by."""
+def code_of(reference: TheoryReference) -> str:
+    """The same of a theory that is found again; what a worker of a cluster is asked."""
+    pin()
+    theory = reference.load()
     digest = hashlib.sha256()
-    for package, folder, file in sources():
+    for package, folder, file in sources(theory):
         digest.update(f"{package} {file.relative_to(folder).as_posix()}\n".encode() + file.read_bytes())
-    versions = {name: version(name) for name in LIBRARIES} | {"Python": platform.python_version()}
+    if theory.file:
+        digest.update(content_digest(Path(theory.file)).encode())
+    versions = {name: version(name) for name in sorted(theory.libraries)} | {"Python": platform.python_version()}
     digest.update(json.dumps(versions).encode())
     return digest.hexdigest()
 
@@ -62,6 +78,7 @@ def code_digest() -> str:
 class Judged:
     """What is judged at each point, the same for all."""
 
+    theory: TheoryReference
     claims: tuple[str, ...]
     drop: tuple[str, ...]
     effort: Literal["small", "full"]
@@ -77,6 +94,7 @@ class Judged:
         """What of it an outcome depends on."""
         return {
             "format": FORMAT,
+            "theory": self.theory.name,
             "claims": list(self.claims),
             "drop": sorted(self.drop),
             "effort": self.effort,
@@ -101,7 +119,7 @@ class Task:
         return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 
 
-def task_of(regime: Regime, judged: Judged) -> Task:
+def task_of(regime: BaseRegime, judged: Judged) -> Task:
     """The task of one point."""
     return Task(regime=json.dumps(regime.model_dump(mode="json"), sort_keys=True), judged=judged)
 
@@ -111,16 +129,14 @@ def try_point(task: Task) -> dict[str, Any]:
 
     A check that breaks costs its own verdict alone. OtherCode if this process does not run the code that the task names.
     """
-    prepare()
-    from polyseme.checks.multi_concept.context import ONE_OF_A_HUNDRED, TrainingContext
-
-    if code_digest() != task.judged.code:
+    theory = prepare(task.judged.theory)
+    if code_digest(theory) != task.judged.code:
         raise OtherCode(
             "a worker runs another version of polyseme, Python, numpy, scipy, sympy or torch than this process, expected the same; install the same on both"
         )
-    regime = parse_regime(json.loads(task.regime), source="a point of the sweep")
-    known = _known(task.judged.files)
-    context = TrainingContext(regime, level=task.judged.level or ONE_OF_A_HUNDRED, effort=task.judged.effort)
+    regime = theory.regime.parse(json.loads(task.regime), source="a point of the sweep")
+    known = _known(theory, task.judged.files)
+    context = theory.context(regime, level=task.judged.level or ONE_OF_A_HUNDRED, effort=task.judged.effort)
     records, broke = [], {}
     for name in task.judged.claims:
         record, trace = _tried(known[name], context, task.judged)
@@ -146,10 +162,10 @@ def _tried(claim: Any, context: Any, judged: Judged) -> tuple[dict[str, Any], st
     return _without_verdict(claim.id, f"given up after {judged.seconds:g} s, which is all that the sweep allows"), trace
 
 
-def prepare() -> None:
-    """Python's own integers in SymPy, which switches to flint silently, and one thread, as in `polyseme.checks.command_line.main`; and what takes long to import.
+def pin() -> None:
+    """Python's own integers in SymPy, which switches to flint silently, and one thread, as in `polyseme.checks.command_line.main`.
 
-    OtherCode if SymPy is there already and computes otherwise.
+    Before a theory is loaded, which imports SymPy. OtherCode if SymPy is there already and computes otherwise.
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
@@ -160,10 +176,14 @@ def prepare() -> None:
         raise OtherCode(
             f"a worker computes with SYMPY_GROUND_TYPES={GROUND_TYPES}, expected python; set SYMPY_GROUND_TYPES=python where workers are started"
         )
-    import polyseme.checks.core.evaluation  # noqa: F401  (claims and what they import)
-    from polyseme.sim.ensemble.device import one_thread
 
-    one_thread()
+
+def prepare(reference: TheoryReference) -> Theory:
+    """The theory, in a process that computes as the first one does and has imported what takes long."""
+    pin()
+    theory = reference.load()
+    theory.prepare()
+    return theory
 
 
 def slim(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,23 +212,21 @@ def _without_verdict(name: str, sentence: str) -> dict[str, Any]:
     return {"id": name, "verdict": "error", "sentence": sentence, **nothing}
 
 
-@cache
-def _known(files: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+def _known(theory: Theory, files: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """Every claim by its id, those of a user's files among them."""
     from polyseme.checks.core.own_claims import load_claims
-    from polyseme.checks.multi_concept.claims import CLAIMS
 
     if not files:
-        return {claim.id: claim for claim in CLAIMS}
+        return {claim.id: claim for claim in theory.claims}
     for path, content in files:
         if content_digest(Path(path)) != content:
             raise OtherCode(
                 f"{path}: got another content here than where the sweep was begun, expected the same; type the same command again"
             )
-    loaded = load_claims([Path(path) for path, _ in files])
+    loaded = load_claims([Path(path) for path, _ in files], theory.claims)
     if loaded.problems:
         raise OtherCode(loaded.problems[0])
-    return {claim.id: claim for claim in (*CLAIMS, *loaded.claims)}
+    return {claim.id: claim for claim in (*theory.claims, *loaded.claims)}
 
 
 def content_digest(path: Path) -> str:

@@ -1,16 +1,17 @@
 """The planted errors of an audit, and how each reaches what a claim asserts."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
 
 from polyseme.checks.core.claim import Claim
-from polyseme.checks.multi_concept.audit.operators import DELTA, RECURSION, SYSTEM
+from polyseme.checks.core.theory import AuditMaterial, Detection, Plant
+from polyseme.checks.multi_concept.audit.operators import DELTA, RECURSION, SYSTEM, coefficient
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.sampling.regimes import of_pure_prompts
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
@@ -18,9 +19,7 @@ from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.numerics.lower import System, compile_recursion, system_of
 from polyseme.theory.multi_concept.regime import Regime
 
-Kind = Literal["recursion", "system", "statement", "quantifier"]
-
-ELSEWHERE = 12
+MORE_REGIMES = 12
 """Random regimes that a user's theory is tried in, besides the one of the audit."""
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -49,27 +48,6 @@ AUDIT_REGIME = Regime().replace(
 """Where errors are planted, unless they name a regime of their own."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plant:
-    """One planted error. `asserted(claim)` is what a claim asserts with the error in it.
-
-    `claims` are those that it can reach. A quantifier widened past its hypotheses has a `regime` where they fail, and the
-    `dropped` keys; its claim asserts what it always does. `elsewhere`: more regimes to try it in, until it is refuted. `proof` gives the
-    proof that it is no error after all, or nothing; `recursion` is there for errors that are one.
-    """
-
-    operator: str
-    name: str
-    kind: Kind
-    claims: tuple[str, ...]
-    asserted: Callable[[Claim], Any]
-    recursion: Recursion | None = None
-    regime: Regime = AUDIT_REGIME
-    dropped: frozenset[str] = frozenset()
-    proof: Callable[[], str] | None = None
-    elsewhere: tuple[Regime, ...] = ()
-
-
 def of_recursion(operator: str, name: str, wrong: Recursion) -> Plant:
     """A wrong level-B recursion, for the logistic loss and the ReLU, as a plant."""
     compiled = lru_cache(1)(lambda: compile_recursion(wrong))
@@ -83,7 +61,8 @@ def of_recursion(operator: str, name: str, wrong: Recursion) -> Plant:
         kind="recursion",
         claims=_reached(wrong),
         asserted=asserted,
-        recursion=wrong,
+        regime=AUDIT_REGIME,
+        separable=True,
         proof=lambda: proof_of_equivalence(wrong),
     )
 
@@ -105,6 +84,7 @@ def of_system(operator: str, name: str, wrong: System) -> Plant:
         name=name,
         kind="system",
         claims=SYSTEM_CLAIMS,
+        regime=AUDIT_REGIME,
         asserted=lambda _claim: lambda _regime: wrong,
     )
 
@@ -200,6 +180,7 @@ def statements() -> Iterator[Plant]:
                 name=name,
                 kind="statement",
                 claims=(identifier,),
+                regime=AUDIT_REGIME,
                 asserted=lambda _claim, wrong=wrong: wrong(),
                 proof=_both_signs_cancel if name.endswith("-1") and identifier in IDEMPOTENTS[1:] else None,
             )
@@ -222,6 +203,7 @@ def _later() -> Iterator[Plant]:
                 name=f"{short}, {late} update{'s' if late > 1 else ''} later",
                 kind="statement",
                 claims=(identifier,),
+                regime=AUDIT_REGIME,
                 asserted=lambda _claim, late=late: late,
             )
 
@@ -323,4 +305,34 @@ def from_user(path: str, patch: Callable[[Recursion], Recursion]) -> Plant:
         raise ValueError("the patch changed nothing")
     # A term may vanish at the numbers of one regime, so a theory of unknown origin is tried in many.
     rng = np.random.default_rng(0)
-    return replace(of_recursion("yours", path, wrong), elsewhere=tuple(of_pure_prompts(rng) for _ in range(ELSEWHERE)))
+    return replace(
+        of_recursion("yours", path, wrong), more_regimes=tuple(of_pure_prompts(rng) for _ in range(MORE_REGIMES))
+    )
+
+
+# -- what the core asks for --------------------------------------------------------------------------------
+
+
+def _coefficients() -> dict[str, Callable[[Regime], System]]:
+    """Every coefficient of level B with an error of 1% up and down, compiled."""
+    found = {name: compile_recursion(wrong) for name, wrong in coefficient(derive("B"), DELTA)}
+    return {name: lambda _regime, system=system: system for name, system in found.items()}
+
+
+STEPS = 3
+"""Updates in a trial of detection: penalties show after one, and what feeds on attention after two."""
+
+AUDIT = AuditMaterial(
+    regime=AUDIT_REGIME,
+    plants=all_plants,
+    true_claims=("gradient/drawn_prompts_follow_the_law", "gradient/neurons_start_gaussian"),
+    detection=Detection(
+        claim="closure/population_descent_equals_level_b_of_any_blocks",
+        delta=float(DELTA),
+        asserted=_coefficients,
+        draw=lambda rng: of_pure_prompts(rng, steps=STEPS),
+    ),
+    from_user=from_user,
+    separating_claim="gradient/level_b_drift_matches_population_autograd",
+    separating_regime=lambda regime: regime.replace(training={"loss": "logistic"}, model={"activation": "relu"}),
+)

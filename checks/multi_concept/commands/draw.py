@@ -1,15 +1,20 @@
 """Commands that show a trained model: figures, and how it does on prompts that it was not trained on."""
 
 from enum import StrEnum
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from polyseme.checks.core.commands.verify import default_regime
 from polyseme.checks.core.terminal import plain_errors, progress_bar
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import load_regime
+
+
+def default_regime() -> Path:
+    """The shipped regime that is drawn when none is named."""
+    return Path(str(files("polyseme.regimes") / "default.toml"))
 
 
 class Figure(StrEnum):

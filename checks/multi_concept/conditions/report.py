@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
+from polyseme.checks.core.theory import Section
 from polyseme.checks.multi_concept.conditions.conditions import FIRM, Condition, Pair, shipped
 from polyseme.checks.multi_concept.conditions.formatting import (
     FULL_HEAD,
@@ -106,3 +108,14 @@ def slack_strip(firm: Pair, half: Pair, ends: tuple[float, float], words: str) -
     return Markup('<svg class="reach" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         _WIDTH, _HEIGHT, f"Slack, {words}: {told}", Markup("".join(parts))
     )
+
+
+def sections() -> tuple[Section, ...]:
+    """The section of the report; none where the sweeps' conditions are not shipped or cannot be read."""
+    from polyseme.checks.core.report.page import environment
+
+    view = slack_view()
+    if view is None:
+        return ()
+    html = environment({}, Path(__file__).parent).get_template("slack.html.j2").render(view=view)
+    return (Section(anchor="slack", title="How much slack the conditions have", html=html),)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyseme.checks.core.claim import Verdict
-from polyseme.checks.core.sweeps.axes import tables
 from polyseme.checks.core.sweeps.folder import TABLE
 from polyseme.checks.core.sweeps.table import columns_of
 from polyseme.checks.multi_concept.conditions.brackets import Place
 from polyseme.errors import PolysemeError
+from polyseme.theory.multi_concept.regime import Regime
 
 Row = dict[str, Any]
+KEYS = tuple(Regime.keys())
 Scanned = Literal["width", "penalty", "noise", "extras", "map"]
 
 # With fewer starts at each value nothing can be shown at it: a half is not excluded by as many successes, whatever the family.
@@ -79,7 +80,7 @@ def read_table(folder: Path) -> Table:
     if not path.is_file():
         got = f"a folder without {TABLE}" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
         raise PolysemeError(f"{folder}: got {got}, expected a folder that polyseme sweep has written; {TYPE}")
-    names = (*tables(), "claim", "verdict", "facts", "code_hash")
+    names = (*KEYS, "claim", "verdict", "facts", "code_hash")
     try:
         import pyarrow.parquet as pq
 
@@ -119,7 +120,7 @@ def _told(row: Row) -> Row:
 
 
 def _scanned(rows: Sequence[Row], path: Path) -> Scanned:
-    several = {key for key in tables() if len({repr(row[key]) for row in rows}) > 1}
+    several = {key for key in KEYS if len({repr(row[key]) for row in rows}) > 1}
     if several & {"sigma_x", "sigma_y"}:
         return "noise"
     if "p_extra" in several:
@@ -147,7 +148,7 @@ def _least(rows: Sequence[Row], key: str) -> int:
 def _fixed(scanned: Scanned) -> list[str]:
     """The keys that a scan is over at one value."""
     ignored = {*FOLLOWING, *_QUANTITIES[scanned]}
-    return [*(key for key in tables() if key not in ignored), *(["noise on"] if scanned == "noise" else [])]
+    return [*(key for key in KEYS if key not in ignored), *(["noise on"] if scanned == "noise" else [])]
 
 
 def _grouped(rows: Sequence[Row], scanned: Scanned, *, without: str = "") -> dict[tuple[str, ...], list[Row]]:

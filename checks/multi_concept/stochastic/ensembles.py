@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from polyseme.sim.ensemble.processes import cores
+from polyseme.processes import cores
 from polyseme.theory.multi_concept.coefficients import Arrays
 from polyseme.theory.multi_concept.dynamics.ensemble import Ensemble
 from polyseme.theory.multi_concept.regime import Regime

@@ -9,10 +9,10 @@ from pkgutil import iter_modules
 import numpy as np
 import pytest
 
-from polyseme.checks.multi_concept import claims
 from polyseme.checks.core.budget import even_share, family_size
 from polyseme.checks.core.evaluation import evaluate_claim
 from polyseme.checks.core.report.mathematics import mathml
+from polyseme.checks.multi_concept import claims
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.claims.decomposition import algebra, softmax
 from polyseme.checks.multi_concept.claims.gradient.gradient import drift

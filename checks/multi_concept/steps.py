@@ -1,18 +1,6 @@
-"""The steps of the argument, and which claims belong to each (THEORY.md section 7)."""
+"""The steps of the argument, and which claims belong to each (docs/THEORY.md, section 7); which figures belong to claims."""
 
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """A step of the argument: the question that its claims answer, and patterns of their ids."""
-
-    key: str
-    title: str
-    question: str
-    patterns: tuple[str, ...]
-
+from polyseme.checks.core.theory import Step
 
 STEPS: tuple[Step, ...] = (
     Step(
@@ -71,8 +59,7 @@ STEPS: tuple[Step, ...] = (
 )
 """The argument in its order. The most specific pattern decides: level N is about noise, wherever its ids are filed."""
 
-
-CLAIMS_OF: dict[str, tuple[str, ...]] = {
+FIGURE_CLAIMS: dict[str, tuple[str, ...]] = {
     "learning_dynamics": ("dynamics/concept_specific_*",),
     "thresholds": (
         "dynamics/share_of_concepts_*",
@@ -92,17 +79,3 @@ CLAIMS_OF: dict[str, tuple[str, ...]] = {
     "phases": ("exponential/risk_is_nowhere_*", "exponential/error_stays_below_*", "exponential/wrong_prompts_*"),
 }
 """The figures that belong to claims, by the names of their files; the others are of the whole run."""
-
-
-def step_of(identifier: str) -> Step:
-    """The step that a claim belongs to; one of its own, under the name of its family, for a claim of the user's."""
-    fitting = [(len(p), step) for step in STEPS for p in step.patterns if fnmatchcase(identifier, p)]
-    if fitting:
-        return max(fitting, key=lambda pair: pair[0])[1]
-    family = identifier.partition("/")[0]
-    return Step(
-        key=f"own-{family}",
-        title=family,
-        question="Claims from outside the argument, with the same rules, negative controls and budget.",
-        patterns=(f"{family}/*",),
-    )
