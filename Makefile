@@ -21,12 +21,12 @@ test: setup
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -n auto
 
-# The table of results in the README, from the last `make verify`.
+# The generated tables and figures of docs/, from the last `make verify`.
 readme: setup
 	$(BIN)/python -m polyseme.checks.multi_concept.documentation out/default/results.json out/rate/results.json
 
 # Where the conditions of the claims are needed: five sweeps across their edges, some twenty minutes on two cores; after an interruption the same
-# command goes on. Then what they found, which `make readme` and the report show, and the map of the README.
+# command goes on. Then what they found, which `make readme` and the report show, and the map of docs/sweeps.md.
 SWEEPS := width penalty phase_map noise extras
 
 sweeps: setup

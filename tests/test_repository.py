@@ -5,6 +5,7 @@ import re
 import tomllib
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 
 from polyseme.checks.command_line import app
 from polyseme.checks.core.evaluation import select
+from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.documentation import regime_table, replaced
 from polyseme.theory.multi_concept.regime import Regime, load_regime
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +138,13 @@ def test_the_reader_of_commands_can_tell_right_from_wrong(command, expected):
     assert problem(command) == expected
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("*.md")))
+PAGES = sorted(
+    str(path.relative_to(ROOT)) for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md")
+)
+READERS_PAGES = [name for name in PAGES if name != "CHANGELOG.md"]  # which also names what is gone
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_written_commands_exist(name):
     written = commands((ROOT / name).read_text(encoding="utf-8"))
     assert {command: problem(command) for command in written} == dict.fromkeys(written, "")
@@ -144,14 +153,45 @@ def test_written_commands_exist(name):
 
 
 def test_examples_in_docstrings_of_the_commands_exist():
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "checks" / "commands").glob("*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "checks").glob("*/commands/*.py")]
     functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     examples = re.findall(r"Example: (.+)", "\n".join(ast.get_docstring(node) or "" for node in functions))
     assert len(examples) >= 4
     assert {example: problem(example) for example in examples} == dict.fromkeys(examples, "")
 
 
-def test_links_to_files_in_the_readme_lead_somewhere():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", PAGES)
+def test_links_of_a_page_lead_to_files(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", READERS_PAGES)
+def test_paths_claims_and_modules_that_a_page_names_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    quoted = set(re.findall(r"`([^`\n]+)`", text))
+    paths = {
+        word
+        for word in quoted
+        if re.fullmatch(r"(theory|sim|checks|regimes|tests|docs|benchmarks|polyseme)/[\w./-]+", word)
+    }
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    families = "|".join({claim.id.partition("/")[0] for claim in CLAIMS})
+    claims = {word for word in quoted if re.fullmatch(rf"({families})/\w+", word)}
+    assert sorted(claims - {claim.id for claim in CLAIMS} - {"algebra/prompt_probabilities_sum_to_one"}) == []
+    modules = re.findall(r"^(?:from|import) (polyseme[\w.]*)", text, re.MULTILINE)
+    assert [module for module in modules if find_spec(module) is None] == []
+
+
+def test_generated_parts_stand_in_the_pages_that_make_readme_writes():
+    written = {"regime.md": "regime", "results.md": "steps results", "out_of_distribution.md": "scenarios trained"}
+    for page, parts in written.items():
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert re.findall(r"<!-- (\w+):begin", text) == parts.split()
+        assert re.findall(r"<!-- (\w+):end", text) == parts.split()
+    assert replaced((ROOT / "docs" / "regime.md").read_text(encoding="utf-8"), "regime", regime_table()) == (
+        ROOT / "docs" / "regime.md"
+    ).read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="steps:begin"):
+        replaced("no markers", "steps", "new")

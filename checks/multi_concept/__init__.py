@@ -3,7 +3,7 @@
 context               the only door to sim
 controls              wrong theories that the checks must refute
 curves                the trajectories behind the figure of learning dynamics
-documentation         the generated parts of the README
+documentation         the generated parts of docs/
 drawings              the two figures by one command
 hypotheses            Hypotheses that claims share, as predicates on the regime
 phase_diagrams        which share of such concepts is learned, over width, number and penalty

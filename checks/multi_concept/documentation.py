@@ -1,4 +1,7 @@
-"""The generated parts of the README and of docs/: tables of results and of the regime keys. Run by `make readme`."""
+"""The generated parts of the pages in docs/: tables of results, of regime keys, of test laws and of conditions.
+
+Run by `make readme`, which also copies the figures that the pages show.
+"""
 
 import json
 import re
@@ -24,12 +27,13 @@ from polyseme.checks.multi_concept.conditions.formatting import (
     short_rows,
 )
 from polyseme.checks.multi_concept.steps import STEPS
+from polyseme.files import write_atomic
 from polyseme.theory.multi_concept.regime import Regime
 
-ROOT = Path(__file__).resolve().parent.parent
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]], name: str) -> str:
+def results_table(records: list[dict[str, Any]], others: Mapping[str, dict[str, Any]], name: str) -> str:
     """A Markdown table with a row per claim: verdict, measured, allowed, and what its negative control measured.
 
     A claim that is not applicable has the record of another regime, of that name, if it applies there.
@@ -38,8 +42,8 @@ def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[st
         "| claim | verdict | measured | allowed | its negative control | which measured |",
         "|---|---|---|---|---|---|",
     ]
-    for record, is_elsewhere in _where_it_applies(records, elsewhere):
-        note = f" ({name})" if is_elsewhere else ""
+    for record, from_others in _where_it_applies(records, others):
+        note = f" ({name})" if from_others else ""
         verdict = Verdict(record["verdict"])
         control = record["control"]
         cells = (
@@ -55,20 +59,20 @@ def results_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[st
 
 
 def _where_it_applies(
-    records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]]
+    records: list[dict[str, Any]], others: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], bool]]:
     """Each record, or that of the other regime where the claim applies there alone, and whether it is that one."""
     for record in records:
-        other = elsewhere.get(record["id"])
+        other = others.get(record["id"])
         outside = record["verdict"] == Verdict.NOT_APPLICABLE
-        is_elsewhere = bool(outside and other and other["verdict"] != Verdict.NOT_APPLICABLE)
-        yield (other if is_elsewhere and other else record), is_elsewhere
+        from_others = bool(outside and other and other["verdict"] != Verdict.NOT_APPLICABLE)
+        yield (other if from_others and other else record), from_others
 
 
-def steps_table(records: list[dict[str, Any]], elsewhere: Mapping[str, dict[str, Any]]) -> str:
+def steps_table(records: list[dict[str, Any]], others: Mapping[str, dict[str, Any]]) -> str:
     """A Markdown table with a row per step of the argument: its question, and how many of its claims have which verdict."""
     lines = ["| step | what is asked | claims |", "|---|---|---|"]
-    applied = [record for record, _ in _where_it_applies(records, elsewhere)]
+    applied = [record for record, _ in _where_it_applies(records, others)]
     for number, step in enumerate(STEPS, start=1):
         own = Counter(record["verdict"] for record in applied if step_of(record["id"], STEPS).key == step.key)
         counts = ", ".join(f"{own[verdict]} {verdict.replace('_', ' ')}" for verdict in VERDICTS if own[verdict])
@@ -129,20 +133,21 @@ def conditions_parts(found: Conditions) -> dict[str, str]:
     }
 
 
-def write_conditions(readme: Path, page: Path) -> None:
-    """Rewrite the page of conditions, its figure and, where it has the markers, the table in the README, from what is shipped."""
-    from polyseme.checks.core.figures.style import save_figure
-    from polyseme.checks.multi_concept.figures.conditions import conditions_figure
-    from polyseme.files import write_atomic
-
-    found = load_conditions(SHIPPED)
+def rewrite(page: Path, parts: Mapping[str, str]) -> None:
+    """Write new contents between the markers of some parts of a page; ValueError, and no change, if a marker is missing."""
     text = page.read_text(encoding="utf-8")
-    for part, content in conditions_parts(found).items():
+    for part, content in parts.items():
         text = replaced(text, part, content)
     write_atomic(page, text)
-    text = readme.read_text(encoding="utf-8")
-    if "<!-- conditions:begin" in text:
-        write_atomic(readme, replaced(text, "conditions", markdown(SHORT_HEAD, short_rows(found))))
+
+
+def write_conditions(page: Path) -> None:
+    """Rewrite the page of conditions and its figure from the measured conditions that the package ships."""
+    from polyseme.checks.core.figures.style import save_figure
+    from polyseme.checks.multi_concept.figures.conditions import conditions_figure
+
+    found = load_conditions(SHIPPED)
+    rewrite(page, conditions_parts(found))
     with tempfile.TemporaryDirectory() as folder:
         svg, _ = save_figure(conditions_figure(found), Path(folder), "conditions")
         write_atomic(page.with_suffix(".svg"), svg.read_bytes())
@@ -160,35 +165,30 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}" if isinstance(value, int | float) else str(value)
 
 
-def main(results: Path, others: Path) -> None:
-    """Rewrite README.md and the tables of docs/ from results.json and that of another regime, and copy the figures shown."""
-    from polyseme.files import write_atomic
-
-    readme = ROOT / "README.md"
-    text = replaced(readme.read_text(encoding="utf-8"), "regime", regime_table())
+def main(results: Path, second: Path) -> None:
+    """Rewrite the generated parts of docs/ from `results`, a results.json, and `second`, that of another regime; copy the figures shown there."""
     records = json.loads(results.read_text(encoding="utf-8"))
     if [record["id"] for record in records] != [claim.id for claim in CLAIMS]:
         sys.exit(f"{results}: expected every registered claim, got {len(records)} of {len(CLAIMS)}; type make verify")
-    elsewhere = {record["id"]: record for record in json.loads(others.read_text(encoding="utf-8"))}
-    write_atomic(readme, replaced(text, "steps", steps_table(records, elsewhere)))
+    others = {record["id"]: record for record in json.loads(second.read_text(encoding="utf-8"))}
     here = {record["id"]: record for record in records}
-    generated = {
-        "results.md": {"results": results_table(records, elsewhere, others.parent.name)},
+    pages = {
+        "regime.md": {"regime": regime_table()},
+        "results.md": {
+            "steps": steps_table(records, others),
+            "results": results_table(records, others, second.parent.name),
+        },
         "out_of_distribution.md": {
-            "scenarios": scenarios_table(elsewhere, SCENARIOS, LENGTHS),
+            "scenarios": scenarios_table(others, SCENARIOS, LENGTHS),
             "trained": scenarios_table(here, BY_SGD),
         },
     }
-    for name, parts in generated.items():
-        page = ROOT / "docs" / name
-        text = page.read_text(encoding="utf-8")
-        for part, content in parts.items():
-            text = replaced(text, part, content)
-        write_atomic(page, text)
+    for name, parts in pages.items():
+        rewrite(DOCS / name, parts)
     drawn = dict.fromkeys(("learning_dynamics", "out_of_distribution", "thresholds"), results.parent)
-    for stem, folder in (drawn | {"error_curve": others.parent}).items():
-        write_atomic(ROOT / "docs" / f"{stem}.svg", (folder / "figures" / f"{stem}.svg").read_bytes())
-    write_conditions(readme, ROOT / "docs" / "conditions.md")
+    for stem, folder in (drawn | {"error_curve": second.parent}).items():
+        write_atomic(DOCS / f"{stem}.svg", (folder / "figures" / f"{stem}.svg").read_bytes())
+    write_conditions(DOCS / "conditions.md")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from polyseme.checks.multi_concept.conditions.conditions import (
     shipped,
 )
 from polyseme.checks.multi_concept.conditions.formatting import (
-    SHORT_HEAD,
     between,
     factor,
     markdown,
@@ -337,18 +336,20 @@ def test_levels_of_another_version_are_a_sentence(found: Conditions, tmp_path: P
         load_conditions(path)
 
 
-def test_the_page_is_written_and_the_readme_where_it_has_markers(tmp_path: Path):
-    page, readme = tmp_path / "conditions.md", tmp_path / "README.md"
-    page.write_text((ROOT / "docs" / "conditions.md").read_text(encoding="utf-8"), encoding="utf-8")
+def test_the_page_and_its_figure_are_written_the_same_twice(tmp_path: Path):
+    page = tmp_path / "conditions.md"
+    page.write_text("a\n<!-- conditions:begin (x) -->\nold\n<!-- conditions:end -->\nb\n")
+    with pytest.raises(ValueError, match="found:begin"):
+        write_conditions(page)
+    assert "old" in page.read_text(), "a page without all markers is left alone"
     found = shipped()
     assert found is not None
-    for text in ("none", "a\n<!-- conditions:begin (x) -->\nold\n<!-- conditions:end -->\nb\n"):
-        readme.write_text(text)
-        write_conditions(readme, page)
-        table = markdown(SHORT_HEAD, short_rows(found))
-        assert readme.read_text() == text.replace("old", table)
+    shown = (ROOT / "docs" / "conditions.md").read_text(encoding="utf-8")
+    page.write_text(shown.replace(conditions_parts(found)["found"], "old"), encoding="utf-8")
+    write_conditions(page)
+    assert page.read_text(encoding="utf-8") == shown
     first = page.with_suffix(".svg").read_bytes()
-    write_conditions(readme, page)
+    write_conditions(page)
     assert first == page.with_suffix(".svg").read_bytes() and b"<svg" in first
 
 
