@@ -400,5 +400,7 @@ def load_regime(path: str | Path) -> Regime:
     """A Regime from a TOML file (section 8); RegimeError if it is missing, is not TOML or cannot exist."""
     tables = read_tables(path)
     if (name := tables.pop("theory", NAME)) != NAME:
-        raise RegimeError(f"{path}: theory = {name!r} is another theory than this is for, expected theory = '{NAME}'; leave the key out")
+        raise RegimeError(
+            f"{path}: theory = {name!r} is another theory than this is for, expected theory = '{NAME}'; leave the key out"
+        )
     return Regime.parse(tables, source=str(path))

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from polyseme.checks.command_line import app
 from polyseme.checks.core.own_claims import load_claims
+from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.theory.multi_concept.regime import Regime
 
 ROOT = Path(__file__).parents[3]
@@ -114,7 +115,7 @@ def test_a_bad_file_is_one_sentence_and_the_good_one_beside_it_is_loaded(name, f
     bad = folder / "bad.py"
     if text is not None:
         bad.write_text(text.replace("there_are_four", "there_are_4") if "ours" not in name else text)
-    loaded = load_claims([bad, folder / "good.py"])
+    loaded = load_claims([bad, folder / "good.py"], CLAIMS)
     expected = sentence.replace("there_are_four", "there_are_4")
     # In the tests a wrong type is refused as soon as the claim is built, which users do not have.
     assert any(expected in problem or "TypeCheckError" in problem for problem in loaded.problems), loaded.problems
@@ -193,7 +194,7 @@ def test_the_documented_lemma_is_false_as_first_stated_and_holds_corrected():
     from polyseme.checks.core.falsify import search, trial
 
     examples = ROOT / "docs" / "examples"
-    loaded = load_claims([examples / "error_floor_first.py", examples / "error_floor.py"])
+    loaded = load_claims([examples / "error_floor_first.py", examples / "error_floor.py"], CLAIMS)
     assert loaded.problems == ()
     first, corrected = loaded.claims
     regime, outcome = search(first, budget=60, level=1e-4).counterexample
@@ -205,7 +206,7 @@ def test_the_documented_lemma_is_false_as_first_stated_and_holds_corrected():
 
 
 def test_a_loaded_claim_is_an_ordinary_claim(folder):
-    (claim,) = load_claims([folder / "good.py"]).claims
+    (claim,) = load_claims([folder / "good.py"], CLAIMS).claims
     assert dataclasses.replace(claim, id="mine/other").family == "mine"
 
 
@@ -216,14 +217,14 @@ def test_two_files_may_have_helpers_of_one_name_and_none_hides_a_module_of_ours(
         (folder / name / "sim.py").write_text("raise RuntimeError('not ours')")
         text = "import helper\nimport sim\n" + edited('id="mine/there_are_four_demonstrations"', "id=helper.NAME")
         (folder / name / "claims.py").write_text(text)
-    loaded = load_claims([folder / "one" / "claims.py", folder / "two" / "claims.py"])
+    loaded = load_claims([folder / "one" / "claims.py", folder / "two" / "claims.py"], CLAIMS)
     assert loaded.problems == ()
     assert [claim.id for claim in loaded.claims] == ["mine/from_one", "mine/from_two"]
 
 
 def test_uses_that_are_no_ids_cost_the_claim_only(folder):
     (folder / "uses.py").write_text(edited("CLAIMS = (ONE,)", "object.__setattr__(ONE, 'uses', 3)\nCLAIMS = (ONE,)"))
-    (problem,) = load_claims([folder / "uses.py"]).problems
+    (problem,) = load_claims([folder / "uses.py"], CLAIMS).problems
     assert "uses 3, expected a tuple of the ids" in problem
 
 
