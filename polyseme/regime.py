@@ -14,6 +14,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from polyseme.errors import RegimeError
@@ -37,7 +38,7 @@ LEAK = 0.125
 def key(
     default: Any,
     meaning: str,
-    accepts: str,
+    accepts: str = "",
     *,
     label: str = "",
     symbol: str = "",
@@ -47,8 +48,8 @@ def key(
 ) -> Any:
     """One regime key.
 
-    `meaning` says what it is, `accepts` is the sentence that a wrong value is answered with, `label` and `symbol` (LaTeX) are what an
-    axis says, `infinite` is a word that stands for infinitely many in a numeric key, `bounds` are those of `pydantic.Field`.
+    `meaning` says what it is, `accepts` is what a wrong value is answered with (made of the bounds if absent), `label` and `symbol`
+    (LaTeX) are what an axis says, `infinite` is a word that stands for infinitely many in a numeric key, `bounds` are those of `pydantic.Field`.
     """
     extra: dict[str, Any] = {"accepts": accepts, "label": label, "symbol": symbol, "role": role, "infinite": infinite}
     return Field(default, description=meaning, json_schema_extra=extra, **bounds)
@@ -86,7 +87,7 @@ class Key:
     @property
     def axis_label(self) -> str:
         """Words and symbol for an axis."""
-        return f"{self.label or self.name} {self.symbol}".strip()
+        return f"{self.label or self.meaning or self.name} {self.symbol}".strip()
 
 
 class BaseRegime(Section):
@@ -178,6 +179,7 @@ def _keys(regime: type[BaseRegime]) -> Mapping[str, Key]:
                     f"[{table}] {name} is declared without polyseme.regime.key, expected {name}: ... = key(...)"
                 )
             about: dict[str, Any] = {part: extra.get(part) or "" for part in ("accepts", "label", "symbol", "infinite")}
+            about["accepts"] = about["accepts"] or _accepted(name, one)
             found[name] = Key(
                 name=name,
                 table=table,
@@ -189,6 +191,19 @@ def _keys(regime: type[BaseRegime]) -> Mapping[str, Key]:
                 **about,
             )
     return found
+
+
+def _accepted(name: str, field: FieldInfo) -> str:
+    """What a key accepts, from its type and its bounds, with its default as the example."""
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    bounds = [f"{words[at]} {getattr(one, at):g}" for one in field.metadata for at in words if hasattr(one, at)]
+    kind = _kind(field.annotation, infinite=False)
+    noun = {"whole": "a whole number", "real": "a number", "text": "a word", "list": "a list of numbers"}[kind]
+    if kind == "text":
+        choices = [repr(x) for part in _without_wrappers(field.annotation) for x in get_args(part)]
+        noun = " or ".join(choices) or noun
+    default = field.get_default(call_default_factory=True)
+    return " ".join([noun, " and ".join(bounds)]).strip() + f", for example {name} = {json.dumps(default)}"
 
 
 def _takes(annotation: object, kind: type) -> bool:

@@ -131,8 +131,9 @@ class NegativeControl:
     """A wrong theory, measured by the same function and judged by the same rule; it has to be refuted."""
 
     name: str
-    statement: str
     asserts: Callable[[], Any]
+    statement: str = ""
+    """What it says, where its name does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,8 @@ class Claim:
     id: str
     statement: str
     formula: str
-    section: str
+    section: str = ""
+    """Where the theory's page states it."""
     hypotheses: tuple[Hypothesis, ...] = ()
     asserts: Callable[[], Any]
     measure: Callable[[Any, Any], Evidence]

@@ -175,7 +175,10 @@ def _samples(evidence: Evidence) -> set[int]:
 
 def _judge_control(claim: Claim, context: Context) -> tuple[Record, Record]:
     """What became of the negative control, and the traceback if it broke the check."""
-    record: Record = {"name": claim.negative_control.name, "statement": claim.negative_control.statement}
+    record: Record = {
+        "name": claim.negative_control.name,
+        "statement": claim.negative_control.statement or claim.negative_control.name,
+    }
     try:
         _, judgement = judge(claim, context, claim.negative_control.asserts())
     except PolysemeError as problem:

@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 BEYOND = 1e300
 """A difference, or a jump, that has no size: one run left the numbers, or went where only round-off decides."""
+
+
+def _mean_and_error(samples: np.ndarray) -> tuple[float, float]:
+    """The mean of samples (n,) and its standard error."""
+    return float(samples.mean()), float(samples.std(ddof=1) / np.sqrt(len(samples)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,12 @@ class Estimated:
     samples: int
     scale: float
 
+    @classmethod
+    def of_samples(cls, name: str, samples: np.ndarray, *, scale: float) -> "Estimated":
+        """The row of independent samples (n,) of the difference, n at least 2."""
+        mean, error = _mean_and_error(samples)
+        return cls(name=name, estimate=mean, standard_error=error, samples=len(samples), scale=scale)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
@@ -61,6 +74,12 @@ class Bounded:
     bound: float
     standard_error: float = 0.0
     samples: int = 0
+
+    @classmethod
+    def of_samples(cls, name: str, samples: np.ndarray, *, bound: float) -> "Bounded":
+        """The row of independent samples (n,) of the quantity, n at least 2."""
+        mean, error = _mean_and_error(samples)
+        return cls(name=name, value=mean, bound=bound, standard_error=error, samples=len(samples))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +101,13 @@ class Points:
     means: tuple[float, ...]
     standard_errors: tuple[float, ...]
     samples: int
+
+    @classmethod
+    def of_samples(cls, name: str, samples: Mapping[float, np.ndarray]) -> "Points":
+        """The row of independent samples (n,) at each place, as many at each."""
+        means, errors = zip(*map(_mean_and_error, samples.values()), strict=True)
+        (count,) = {len(x) for x in samples.values()}
+        return cls(name=name, places=tuple(map(float, samples)), means=means, standard_errors=errors, samples=count)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,8 +112,8 @@ _CHECKS: tuple[_Check, ...] = (
         lambda claim: f"({claim.id}) uses {short(claim.uses)}, expected a tuple of the ids of other claims",
     ),
     (
-        lambda claim: all(isinstance(text, str) and text for text in (claim.statement, claim.formula, claim.section)),
-        lambda claim: f"({claim.id}) needs a statement, a formula (LaTeX) and a section of docs/THEORY.md, as text",
+        lambda claim: all(isinstance(text, str) and text for text in (claim.statement, claim.formula)),
+        lambda claim: f"({claim.id}) needs a statement and a formula (LaTeX), as text",
     ),
     (
         lambda claim: not claim.rule.is_statistical or callable(claim.plan),

@@ -127,6 +127,17 @@ def theory_of(regime_file: str | Path | None = None, theory_file: str | Path | N
     return theory_in(Path(regime_file).parent / name) if name.endswith(".py") else theory_named(name)
 
 
+def theory_for(regime: BaseRegime) -> Theory:
+    """The installed theory that a regime belongs to; PolysemeError if none has regimes of its kind."""
+    for point in entry_points(group=GROUP):
+        theory = theory_named(point.name)
+        if isinstance(regime, theory.regime):
+            return theory
+    raise PolysemeError(
+        f"got a {type(regime).__name__} of no installed theory, expected one of {DEFAULT}; name its theory, for example theory='FILE.py'"
+    )
+
+
 def default_regime(theory: Theory) -> BaseRegime:
     """The regime that is judged when none is named."""
     return theory.regime.load(theory.default) if theory.default else theory.regime()

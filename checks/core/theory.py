@@ -79,10 +79,10 @@ class Plant:
 
     operator: str
     name: str
-    kind: str
     claims: tuple[str, ...]
     asserted: Callable[[Claim], Any]
     regime: BaseRegime
+    kind: str = "statement"
     dropped: frozenset[str] = frozenset()
     proof: Callable[[], str] | None = None
     more_regimes: tuple[BaseRegime, ...] = ()
