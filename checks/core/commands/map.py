@@ -46,11 +46,10 @@ def map(
     Example: polyseme map out/width --x m --y lam --show margin
     """
     with plain_errors():
-        from polyseme.checks.core.sweeps.folder import GRID
-        from polyseme.checks.core.theories import theory_of
+        from polyseme.checks.core.sweeps.folder import Folder
+        from polyseme.checks.core.theories import theory_in
 
-        grid = folder / GRID
-        theory = theory_of(grid if grid.is_file() else None, theory_file)
+        theory = theory_in(theory_file) if theory_file else Folder(path=folder).theory()
         registry, problems = registry_with(theory, claim_files)
         end_with(problems)
         from polyseme.checks.core.sweeps.maps import FOLDER, draw_maps

@@ -26,7 +26,7 @@ MESH, BISECTIONS = 40, 16
 
 # -- lines ---------------------------------------------------------------------------------------------------
 
-Line = list[Float[np.ndarray, "vertex 2"]]
+Line = list[Float[np.ndarray, "_ 2"]]
 """Pieces of a line, in values of the two keys."""
 Predicate = Callable[[Any], bool]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from polyseme.checks.core.differences import as_toml
 from polyseme.checks.core.sweeps.task import Judged, Task
-from polyseme.checks.core.theories import key_for
+from polyseme.checks.core.theories import DEFAULT, TheoryReference, key_for
+from polyseme.checks.core.theory import Theory
 from polyseme.errors import PolysemeError
 from polyseme.files import as_json, locked, write_atomic
 from polyseme.regime import BaseRegime
@@ -51,6 +52,14 @@ class Folder:
     def exists(self) -> bool:
         """Whether any sweep was begun here."""
         return (self.path / POINTS).is_dir()
+
+    def theory(self) -> Theory:
+        """The theory that the sweep is of; the default one for a folder that does not say."""
+        try:
+            plan = json.loads((self.path / PLAN).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            plan = {}
+        return TheoryReference(name=plan.get("theory", DEFAULT), file=plan.get("theory file", "")).load()
 
     def done(self) -> set[str]:
         """The names of all points that are kept."""

@@ -275,6 +275,7 @@ def _plan(layout: Layout) -> dict[str, Any]:
     grid = layout.grid
     return {
         "source": grid.source,
+        "theory file": grid.theory.file,
         "points": layout.points,
         "varied": list(grid.varied),
         "statistical judgements": layout.family,
