@@ -11,9 +11,10 @@ import pytest
 import sympy as sp
 
 from polyseme.theory.calculus.functions import SignSum
-from polyseme.theory.calculus.printing import lines, width
+from polyseme.theory.calculus.printing import width
 from polyseme.theory.multi_concept.article import show
 from polyseme.theory.multi_concept.article.article import _ROOM, _chain_of_counts, _partial
+from polyseme.theory.multi_concept.article.notation import lines
 from polyseme.theory.multi_concept.article.prose import escaped
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.derivation.stages import gradients, stages
@@ -116,7 +117,7 @@ def test_words_become_latex(words, expected):
 
 def test_another_process_prints_the_same_article():
     # Sets of strings come in another order in each process; the article may not.
-    program = "from polyseme.theory.multi_concept.derivation.derive import derive; from theory import show; print(show.as_latex(derive('S')), end='')"
+    program = "from polyseme.theory.multi_concept.derivation.derive import derive; from polyseme.theory.multi_concept.article import show; print(show.as_latex(derive('S')), end='')"
     environment = os.environ | {"PYTHONHASHSEED": "1"}
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == show.as_latex(derive("S"))

@@ -10,6 +10,7 @@ from polyseme.theory.calculus.derivative import differentiate
 from polyseme.theory.calculus.functions import Gate, HalfLogOdds, ReLU, Sigmoid, SignSum
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.reference.dense import dense_coefficients, derived_coefficients, random_point
 
 k, i, e, n = fw.k, fw.i, fw.e, fw.n_plus
@@ -101,7 +102,7 @@ def test_the_penalty_shrinks_every_coefficient_alike(level):
 def test_a_delta_that_cannot_be_summed_out_is_an_error():
     # x_k + x_1 in a sum over k: the term x_1 does not vanish with the delta, so no single index survives.
     with pytest.raises(AssertionError, match="a sum was not carried out"):
-        differentiate(fw.alpha[i, k] * fw.alpha[1, 1], fw.alpha[i, k])
+        differentiate(fw.alpha[i, k] * fw.alpha[1, 1], fw.alpha[i, k], RANGES)
 
 
 def test_the_gap_and_the_attention_are_those_of_section_3():

@@ -23,6 +23,7 @@ from polyseme.theory.multi_concept.derivation.noisy_closure import noise_closure
 from polyseme.theory.multi_concept.dynamics.integrate import integrate
 from polyseme.theory.multi_concept.dynamics.noisy_run import NoiseRun, integrate_noise, project_noisy
 from polyseme.theory.multi_concept.model import noisy as noise
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.prompts.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -85,7 +86,7 @@ def test_stages_multiply_to_the_derivative_of_what_they_stand_for():
     first = Definition(name=a[q], meaning=sp.Sum(x[i] ** 2 * noise.p[q], (i, 1, noise.m)), words="first")
     second = Definition(name=b[q], meaning=sp.exp(a[q]), words="second")
     risk = sp.Sum(b[q] * noise.e[q] + a[q], (q, 1, noise.N))
-    found = derivatives((first, second), risk, (x[i],))
+    found = derivatives((first, second), risk, (x[i],), RANGES)
     arrays = {"x": np.array([[0.3, -0.5]]), "p": np.array([[0.2, 0.7, 0.1]]), "e": np.array([[1.0, -1.0, 1.0]])}
     evaluation = NamedAxes(arrays, {q: 3, i: 2})
     for definition in (first, second, *found.adjoints):
@@ -94,7 +95,7 @@ def test_stages_multiply_to_the_derivative_of_what_they_stand_for():
     slope = (np.exp(square * arrays["p"][0]) * arrays["e"][0] + 1) @ arrays["p"][0] * 2 * arrays["x"][0]
     assert np.allclose(evaluation(found.gradient[x[i]], (i,))[0], slope, rtol=1e-14)
     with pytest.raises(ValueError, match="come later"):
-        derivatives((second, first), risk, (x[i],))
+        derivatives((second, first), risk, (x[i],), RANGES)
 
 
 def test_what_was_done_once_can_be_done_again_with_other_numbers():

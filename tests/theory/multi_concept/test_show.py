@@ -10,9 +10,10 @@ from latex2mathml.converter import convert
 
 from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.functions import ACTIVATIONS, LOSSES, AttentionMean
-from polyseme.theory.calculus.printing import lines, width
+from polyseme.theory.calculus.printing import width
 from polyseme.theory.multi_concept.article import show
 from polyseme.theory.multi_concept.article.document import Derivation, expression, schema
+from polyseme.theory.multi_concept.article.notation import lines
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.derivation.stages import commuted
 

@@ -10,9 +10,9 @@ import sympy as sp
 
 from polyseme.theory.calculus.derivative import differentiate
 from polyseme.theory.calculus.functions import ACTIVATIONS, LOSSES, AttentionMean, Logistic, ReLU, Sigmoid
-from polyseme.theory.calculus.printing import latex, lines, width
+from polyseme.theory.calculus.printing import width
 from polyseme.theory.multi_concept.article import prose
-from polyseme.theory.multi_concept.article.notation import fates, notation
+from polyseme.theory.multi_concept.article.notation import fates, latex, lines, notation
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.derivation.stages import (
     Stage,
@@ -27,6 +27,7 @@ from polyseme.theory.multi_concept.derivation.stages import (
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import RANGES
 
 _ROOM = 66.0
 """Letters of a formula that fit into a line next to its number; the test of the page measures it."""
@@ -233,7 +234,9 @@ def _chain_of_prompts(recursion: Recursion) -> list[_Formula]:
         (_partial(named["ybar"], theta), "=", moved),
     ]
     attention = recursion.state[:2]
-    return rows + [(_partial(named["z"], x), "=", shorten(recursion, differentiate(parts.logit, x))) for x in attention]
+    return rows + [
+        (_partial(named["z"], x), "=", shorten(recursion, differentiate(parts.logit, x, RANGES))) for x in attention
+    ]
 
 
 def _partial(of: sp.Basic, by: sp.Basic) -> str:

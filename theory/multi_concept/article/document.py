@@ -14,12 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyseme.errors import PolysemeError
 from polyseme.theory.calculus import functions
-from polyseme.theory.calculus.derivative import whole_range
-from polyseme.theory.calculus.printing import latex, text
-from polyseme.theory.multi_concept.article.notation import fates, notation
+from polyseme.theory.multi_concept.article.notation import fates, latex, notation, text
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.derivation.stages import commuted, definitions, equations, gradients, shorten, stages
 from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.model.letters import whole_range
 
 VERSION: Literal[1] = 1
 """The version of the schema; it grows when a field changes its meaning."""

@@ -9,10 +9,9 @@ import re
 import sympy as sp
 
 from polyseme.regime import LEAK
-from polyseme.theory.calculus.printing import latex, text
 from polyseme.theory.multi_concept.article.article import as_latex
 from polyseme.theory.multi_concept.article.document import PENALTY, RISK, as_json, from_json
-from polyseme.theory.multi_concept.article.notation import NOTATION, fates, notation
+from polyseme.theory.multi_concept.article.notation import NOTATION, fates, latex, notation, text
 from polyseme.theory.multi_concept.derivation.closure import LEVELS
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.derivation.stages import definitions, equations, expand, gradients, shorten, stages

@@ -28,6 +28,7 @@ from jaxtyping import Float
 from polyseme.theory.calculus.derivative import differentiate
 from polyseme.theory.calculus.named import NamedAxes
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.prompts.enumeration import PromptTable, enumerate_prompts
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -244,7 +245,7 @@ _NEURONS = 6
 def _gradient(loss: str, activation: str) -> dict[str, sp.Expr]:
     """The derived gradient of any noise-free prompts in all blocks of span M."""
     risk = span.risk(span.forward_pass(activation), loss)
-    return {str(x.base.label): differentiate(risk, x) for x in span.state(diagonal=False)[:2]}
+    return {str(x.base.label): differentiate(risk, x, RANGES) for x in span.state(diagonal=False)[:2]}
 
 
 @cache

@@ -18,6 +18,7 @@ from polyseme.theory.multi_concept.derivation.noisy_closure import noise_closure
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import RANGES
 
 Level = Literal["S", "B", "N", "Z"]
 
@@ -117,8 +118,8 @@ def _derived(level: Level, loss: str, activation: str, truncated: bool) -> Recur
         stages=stages,
         risk=risk,
         penalty=penalty,
-        gradient={x: differentiate(risk, x) for x in state},
-        shrinkage={x: differentiate(penalty, x) for x in state},
+        gradient={x: differentiate(risk, x, RANGES) for x in state},
+        shrinkage={x: differentiate(penalty, x, RANGES) for x in state},
         observables=observables,
     )
 
@@ -127,7 +128,7 @@ def _noisy(living: Closure, loss: str, activation: str) -> Recursion:
     """Level N: the same derivatives, taken stage by stage."""
     stages = noise.forward_pass(activation)
     risk, penalty, state = noise.risk(stages, loss), noise.penalty(), noise.state()
-    slopes = derivatives(stages.definitions, risk, state)
+    slopes = derivatives(stages.definitions, risk, state, RANGES)
     return Recursion(
         level="N",
         closure=living,
@@ -139,6 +140,6 @@ def _noisy(living: Closure, loss: str, activation: str) -> Recursion:
         risk=risk,
         penalty=penalty,
         gradient=slopes.gradient,
-        shrinkage={x: differentiate(penalty, x) for x in state},
+        shrinkage={x: differentiate(penalty, x, RANGES) for x in state},
         observables=noise.observables(stages, risk),
     )

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from polyseme.theory.calculus.derivative import whole_range
 from polyseme.theory.calculus.functions import LOSSES, SMOOTHED, LogTotal, SmoothReLU
 from polyseme.theory.calculus.staged import Definition
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import whole_range
 
 q, i, v = span.q, fw.i, span.v  # row, neuron, label direction
 s, t, u = span.s, span.t, span.u  # word directions
