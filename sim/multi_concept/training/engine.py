@@ -204,7 +204,7 @@ def _own_code(method: MethodType) -> FunctionType:
 
 def means_of(regime: Regime) -> dict[str, str]:
     """By what a run of this regime rounds, besides its numbers: engine, device and version of torch."""
-    device, _ = resolve(regime)
+    device, _ = resolve(regime.ensemble.device, regime.ensemble.dtype)
     engine = choose(regime, device=device)
     return {"engine": engine, "device": device.type, "torch": str(torch.__version__)}
 

@@ -51,7 +51,7 @@ def simulate(
     called now and then, in steps over all chunks of members. Raises PolysemeError if the run is
     impossible or does not fit into memory, and its kind Diverged if it diverges.
     """
-    together = MEMBERS_PER_LAUNCH if is_on_gpu(regime) else MEMBERS_PER_CHUNK
+    together = MEMBERS_PER_LAUNCH if is_on_gpu(regime.ensemble.device) else MEMBERS_PER_CHUNK
     check_fits(regime, keep_counts=keep_counts, keep_weights=keep_weights, together=together)
     if keep_counts:
         _check_countable(regime)
@@ -118,7 +118,7 @@ class Run:
     ) -> None:
         """`state` has an ensemble axis; `kept` is what `keep` gave, of the same regime, state and members."""
         self.regime, self.members, self.state = regime, members, state
-        device, dtype = resolve(regime)
+        device, dtype = resolve(regime.ensemble.device, regime.ensemble.dtype)
         self.engine = choose(regime, device=device, keep_counts=keep_counts)
         weights = Weights.of(
             state if kept is None else state | {name: kept[name] for name in WEIGHTS}, device=device, dtype=dtype
