@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import sympy as sp
 
+from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.derivative import differentiate
 from polyseme.theory.calculus.functions import Gate, HalfLogOdds, ReLU, Sigmoid, SignSum
 from polyseme.theory.multi_concept.derivation.derive import derive
@@ -97,6 +98,33 @@ def test_the_penalty_shrinks_every_coefficient_alike(level):
     for coefficient in recursion.state:
         decay = recursion.update(coefficient) + fw.eta * recursion.gradient[coefficient]
         assert sp.expand(decay - (1 - fw.eta * fw.lam) * coefficient) == 0
+
+
+@pytest.mark.parametrize(
+    ("level", "options", "sentence"),
+    [
+        ("Q", {}, "got level='Q', expected one of S, B, N, Z; type level='B'"),
+        (
+            "B",
+            {"loss": "hinge"},
+            "got loss='hinge', expected one of logistic, squared, exponential; type loss='logistic'",
+        ),
+        (
+            "B",
+            {"activation": "tanh"},
+            "got activation='tanh', expected one of relu, leaky_relu, identity; type activation='relu'",
+        ),
+        (
+            "N",
+            {"truncated": True},
+            "got truncated=True with level='N', which is exact as it is; type level='Z', truncated=True",
+        ),
+    ],
+)
+def test_what_cannot_be_derived_is_refused_in_one_sentence(level, options, sentence):
+    with pytest.raises(PolysemeError) as refused:
+        derive(level, **options)
+    assert str(refused.value) == sentence
 
 
 def test_a_delta_that_cannot_be_summed_out_is_an_error():

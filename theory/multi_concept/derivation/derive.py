@@ -7,11 +7,13 @@ with symbolic sums over neurons and prompts.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, cast
 
 import sympy as sp
 
+from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.derivative import differentiate
+from polyseme.theory.calculus.functions import ACTIVATIONS, LOSSES
 from polyseme.theory.calculus.staged import Definition, derivatives
 from polyseme.theory.multi_concept.derivation.closure import LEVELS, Closure, closure
 from polyseme.theory.multi_concept.derivation.noisy_closure import noise_closure
@@ -75,28 +77,33 @@ class Recursion:
         return decay - fw.eta * (self.gradient[coefficient] if gradient is None else gradient)
 
 
-def derive(
-    level: Level = "B", *, loss: str = "logistic", activation: str = "relu", truncated: bool = False
-) -> Recursion:
-    """Derive the recursion of a level of section 4, for a loss and an activation named in `functions.py`.
+def derive(level: str = "B", *, loss: str = "logistic", activation: str = "relu", truncated: bool = False) -> Recursion:
+    """Derive the recursion of a level of section 4 (S, B, N or Z), for a loss and an activation named in `functions.py`.
 
     The closure says which blocks live. If they stay within the concepts, the state is their entries and prompts are
     counted; else it is all of span M and prompts are numbered. `truncated` keeps the diagonal of the latter alone.
-    Each is derived once per process.
+    Each is derived once per process. PolysemeError for a name that is not known, and for `truncated` without level Z.
     """
-    return _derived(level, loss, activation, truncated)
+    for key, got, known, first in (
+        ("level", level, LEVELS, "B"),
+        ("loss", loss, LOSSES, "logistic"),
+        ("activation", activation, ACTIVATIONS, "relu"),
+    ):
+        if got not in known:
+            raise PolysemeError(f"got {key}={got!r}, expected one of {', '.join(known)}; type {key}={first!r}")
+    if truncated and level != "Z":
+        raise PolysemeError(
+            f"got truncated=True with level={level!r}, which is exact as it is; type level='Z', truncated=True"
+        )
+    return _derived(cast(Level, level), loss, activation, truncated)
 
 
 @cache
 def _derived(level: Level, loss: str, activation: str, truncated: bool) -> Recursion:
     if level == "N":
-        if truncated:
-            raise ValueError("level N is no truncation of blocks; only level Z has one")
         return _noisy(noise_closure(LEVELS[level], loss=loss, activation=activation), loss, activation)
     living = closure(LEVELS[level], loss=loss, activation=activation)
     if not living.across:
-        if truncated:
-            raise ValueError(f"level {level} is exact as it is; only level Z has a diagonal truncation")
         entries = {name: living.within_concept(name) for name in ("W_Q", "W_K")}
         stages = fw.forward_pass(entries, activation)
         risk, penalty = fw.risk(stages, loss), fw.penalty(entries)
