@@ -101,6 +101,18 @@ def test_the_report_can_show_every_equation(kind, mixed):
         assert right.count(r"\left") == right.count(r"\right")
 
 
+@pytest.mark.parametrize("level", ["S", "B", "N", "Z"])
+def test_a_notebook_shows_the_equations_that_the_article_has(level):
+    recursion = derive(level)
+    shown = recursion._repr_latex_()
+    assert shown.startswith("$$\\begin{aligned}")
+    assert shown.endswith("\\end{aligned}$$")
+    rows = shown.removeprefix("$$\\begin{aligned}\n").removesuffix("\n\\end{aligned}$$").split(" \\\\\n")
+    assert rows == [f"{left} &{relation} {right}" for left, relation, right in show.latex_equations(recursion)]
+    for x in recursion.state:
+        assert sum(row.startswith(rf"{show.latex(x)} &\leftarrow") for row in rows) == 1
+
+
 def test_products_end_in_their_sums_and_sums_begin_with_numbers():
     eta, lam, x = sp.symbols("eta lambda x")
     total = sp.Sum(sp.IndexedBase("p")[sp.Symbol("q")], (sp.Symbol("q"), 1, 3))

@@ -67,6 +67,14 @@ class Recursion:
             raise ValueError(f"level {self.level} has no noise; level N has")
         return self.stages
 
+    def _repr_latex_(self) -> str:
+        """What a notebook shows: the named stages and the updates, as `polyseme derive --format latex` prints them."""
+        # Here, because the printers import this module.
+        from polyseme.theory.multi_concept.article.show import latex_equations
+
+        rows = (f"{left} &{relation} {right}" for left, relation, right in latex_equations(self))
+        return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
+
     def update(self, coefficient: sp.Indexed, gradient: sp.Expr | None = None) -> sp.Expr:
         """The right-hand side of one equation, x - eta (gradient + shrinkage).
 
