@@ -27,7 +27,7 @@ class Printer:
     early: tuple[str, ...] = ()
     """Arrays that stand before other arrays in a product, such as probabilities."""
     words: tuple[str, ...] = ()
-    """Names of arrays that are words, which are set upright."""
+    """Names of arrays, and words after the underscore of a symbol, that are set upright."""
     superscripts: tuple[str, ...] = ()
     """Words after the underscore of a name that are set upright above it, as in x_query."""
 
@@ -109,7 +109,10 @@ class _Latex(LatexPrinter):
         return f"{stem}_{{{f'{below},' if below else ''}{indices}}}" + (f"^{above}" if above else "")
 
     def _print_Symbol(self, expr: sp.Symbol, style: str = "plain") -> str:
-        return super()._print_Symbol(expr, style).replace("{perp}", r"{\perp}")
+        printed = super()._print_Symbol(expr, style).replace("{perp}", r"{\perp}")
+        for word in self._notation.words:
+            printed = printed.replace(f"{{{word}}}", rf"{{\mathrm{{{word}}}}}")
+        return printed
 
     def _print_Pow(self, expr: sp.Pow) -> str:
         base = self._print(expr.base)

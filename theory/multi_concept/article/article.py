@@ -28,6 +28,7 @@ from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model import span
 from polyseme.theory.multi_concept.model.letters import RANGES
+from polyseme.theory.multi_concept.prompts.law import LAWS, SAME, SIGN
 
 _ROOM = 66.0
 """Letters of a formula that fit into a line next to its number; the test of the page measures it."""
@@ -123,6 +124,19 @@ def _setting(article: _Article, recursion: Recursion) -> None:
     article.say(*prose.definitions(recursion))
     rows = [(f"${symbol}$", prose.escaped(meaning)) for symbol, meaning in notation(recursion)]
     article.table(r"@{}l@{\qquad}p{112mm}@{}", rows)
+    _law(article, recursion)
+
+
+def _law(article: _Article, recursion: Recursion) -> None:
+    """How likely each prompt is."""
+    article.say(*prose.NUMBERED_LAW.get(recursion.level, prose.LAW))
+    if recursion.level == "Z":
+        return
+    article.align(((latex(one.name), "=", one.meaning) for one in (SIGN, SAME)), numbered=False)
+    named = ", and ".join(f"${latex(one.name)}$ is {prose.escaped(one.words)}" for one in (SIGN, SAME))
+    article.say(f"Here {named}. Under the two laws the probability of a pure prompt is")
+    name = latex(fw.P[fw.k, fw.e, fw.n_plus])
+    article.align(((rf"\text{{{law}:}}\quad {name}", "=", LAWS[law]) for law in LAWS), numbered=False)
 
 
 def _blocks(article: _Article, recursion: Recursion) -> None:

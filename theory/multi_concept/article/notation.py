@@ -7,7 +7,7 @@ from polyseme.theory.calculus.printing import Printer
 from polyseme.theory.multi_concept.derivation.closure import Block, Matrix
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 
-PRINTER = Printer(first=("eta",), early=("p", "e", "r"), words=("match",), superscripts=("query",))
+PRINTER = Printer(first=("eta",), early=("pi", "p", "e", "r"), words=("match", "plus"), superscripts=("query",))
 """Prints expressions of this theory: the step size first, probabilities and signs before other arrays."""
 latex, text, lines = PRINTER.latex, PRINTER.text, PRINTER.lines
 
