@@ -28,7 +28,7 @@ Part = tuple[range, Arrays]
 """Members that are trained together, numbered from 0, and their initial state."""
 PLAN = "plan.json"
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
-# How long an orphan may take to end its step, which may have to be compiled first.
+# How long a process of a killed run may take to end its step, which may have to be compiled first.
 SECONDS_FOR_AN_ORPHAN = 120.0
 # Changes with whatever makes an old checkpoint mean something else.
 FORMAT = 1
@@ -185,7 +185,7 @@ class Task:
         steps = self.steps
         if stop.is_set():
             return False
-        # An orphan of a killed run may still be about, until its next step is done.
+        # A process of a killed run may still be running, until its next step is done.
         with locked(Path(f"{self.path}.lock"), timeout=SECONDS_FOR_AN_ORPHAN):
             kept = self.kept()
             if kept is not None and int(kept["done"]) == steps:
@@ -232,7 +232,7 @@ class Task:
             ) from None
 
     def _marks(self) -> Arrays:
-        """What tells this chunk of this run from every other."""
+        """What distinguishes this chunk of this run from every other."""
         digest = np.frombuffer(bytes.fromhex(self.digest), dtype=np.uint8)
         return {"plan": digest, "members": np.array([self.members.start, self.members.stop])}
 

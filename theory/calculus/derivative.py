@@ -1,4 +1,4 @@
-"""Differentiation under symbolic sums (THEORY.md section 2: the coefficient of the gradient is the gradient in it).
+"""Differentiation under symbolic sums (docs/THEORY.md section 2: the coefficient of the gradient is the gradient in it).
 
 A theory has index letters, each with one range that every sum over it covers; it passes them as `Ranges`.
 """

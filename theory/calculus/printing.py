@@ -1,7 +1,8 @@
 """LaTeX and text of SymPy expressions of a theory, in the order in which a person writes them, and broken into lines.
 
-A theory says in a `Printer` which of its letters stand first and which names are words. Only the order of terms and factors is chosen here; what is printed is the expression. Products go from scalars to sums,
-so that a sum reaches to the end of its product; sums go from short to long terms: 1 - eta lambda.
+A theory gives in a `Printer` which of its letters stand first and which names are words. Only the order of terms and
+factors is chosen here; what is printed is the expression. Products go from scalars to sums, so that a sum reaches to the end
+of its product; sums go from short to long terms: 1 - eta lambda.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Coefficients of concrete weights, and the numbers of a regime, laid out for the lowered recursion.
 
-The coefficient of a weight matrix in the block (s, t) is s^^T W t^ (THEORY.md section 2), with the unit concept
+The coefficient of a weight matrix in the block (s, t) is s^^T W t^ (docs/THEORY.md section 2), with the unit concept
 vectors a^, b^ of the words and c^, d^ of the labels.
 """
 

@@ -27,12 +27,12 @@ from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.prompts.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.regime import Regime
 
-LABORATORY = TrainingContext(Regime())
+CONTEXT = TrainingContext(Regime())
 NOISY = {"sigma_x": 0.1, "sigma_y": 0.15}
 
 
 def start(regime):
-    return random_state(LABORATORY, regime, across=True)
+    return random_state(CONTEXT, regime, across=True)
 
 
 # -- functions and stages ------------------------------------------------------------------------------------

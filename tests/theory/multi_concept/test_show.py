@@ -1,4 +1,4 @@
-"""What is printed is what is executed: names go in and come out, and JSON can be read back (DESIGN rule 2)."""
+"""What is printed is what is executed: names go in and come out, and JSON can be read back."""
 
 import json
 from itertools import product

@@ -86,7 +86,7 @@ class _Article:
 
 
 def as_latex(recursion: Recursion) -> str:
-    """A LaTeX article that compiles as it stands (THEORY.md sections 1 to 4)."""
+    """A LaTeX article that compiles as it stands (docs/THEORY.md sections 1 to 4)."""
     article = _Article()
     _setting(article, recursion)
     _blocks(article, recursion)

@@ -1,7 +1,7 @@
 """A derived recursion as JSON with a schema (docs/derivation.schema.json), and the way back to SymPy objects.
 
 Nothing of a file is executed: `from_json` builds expressions from the parse tree of their srepr, out of a closed list of
-classes. Strings may only name symbols, since SymPy runs the strings that it is given elsewhere.
+classes. Strings may only name symbols, since SymPy executes the strings that other constructors are given.
 """
 
 import ast

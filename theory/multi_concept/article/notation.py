@@ -1,4 +1,4 @@
-"""What the letters of the printed equations mean, and the fates of blocks by reason (THEORY.md sections 1 to 4)."""
+"""What the letters of the printed equations mean, and the fates of blocks by reason (docs/THEORY.md sections 1 to 4)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The words of the article: what a referee reads between the printed formulas (THEORY.md sections 1 to 4)."""
+"""The words of the article: what a referee reads between the printed formulas (docs/THEORY.md sections 1 to 4)."""
 
 import re
 

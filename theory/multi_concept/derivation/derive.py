@@ -1,6 +1,6 @@
-"""The coefficient recursion, derived from the forward pass by differentiation (THEORY.md sections 2 to 4).
+"""The coefficient recursion, derived from the forward pass by differentiation (docs/THEORY.md sections 2 to 4).
 
-Nothing of the recursion is typed, nor which coefficients it has: the closure finds those that live, and since the
+Nothing of the recursion is written by hand, nor which coefficients it has: the closure finds those that live, and since the
 coefficient of the gradient is the gradient in the coefficient (section 2), each equation is a derivative of the risk,
 with symbolic sums over neurons and prompts.
 """
@@ -31,7 +31,7 @@ class Recursion:
 
     `gradient` and `shrinkage` map each coefficient, such as W_Q^{ba}[k] or alpha[i, k], to the derivative of
     the risk and of the penalty; `observables` to what is recorded; `closure` says why these coefficients and no others.
-    The same object is printed by `show.py`, compiled by `lower.py` (levels S and B) or evaluated by `named.py` (level Z),
+    The same object is printed by `show.py`, compiled by `lower.py` (levels S and B) or evaluated by `named.py` (levels N and Z),
     and shown in the report. `truncated`: only the diagonal of level Z is kept.
     """
 

@@ -1,4 +1,4 @@
-"""Which blocks live at level N, each with its reason (THEORY.md section 4).
+"""Which blocks live at level N, each with its reason (docs/THEORY.md section 4).
 
 Noise is isotropic, so the law of prompts is unchanged by rotations of the space that no feature reaches, and there W_Q and W_K
 stay multiples of the identity, apart from all else. With other concepts in the words every block between directions of

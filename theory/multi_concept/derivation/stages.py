@@ -2,7 +2,7 @@
 
 A derived equation written out fills a page. Here each stage has a name and the very expression that it stands for,
 found in the derived objects and never typed: `shorten` replaces one by the other, `expand` takes the names out again, to
-the identical object (DESIGN rule 2).
+the identical object.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class _Same:
 
 
 def stages(recursion: Recursion) -> tuple[Stage, ...]:
-    """The stages of a recursion; each needs only those before it (THEORY.md sections 3 and 4)."""
+    """The stages of a recursion; each needs only those before it (docs/THEORY.md sections 3 and 4)."""
     return _stages(_Same(recursion))
 
 

@@ -1,4 +1,4 @@
-"""Run level N: the recursion under low noise and few extras, from its table of prompts (THEORY.md section 4).
+"""Run level N: the recursion under low noise and few extras, from its table of prompts (docs/THEORY.md section 4).
 
 Pure prompts run as level B, to the last bit; the same recursion evaluated here without noise agrees with it to round-off.
 """

@@ -1,4 +1,4 @@
-"""The reduced theory of a regime from a start: the level that fits is chosen, and what fits none is refused (THEORY.md section 4)."""
+"""The reduced theory of a regime from a start: the level that fits is chosen, and what fits none is refused (docs/THEORY.md section 4)."""
 
 from collections.abc import Mapping
 from typing import Literal

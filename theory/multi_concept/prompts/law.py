@@ -1,4 +1,4 @@
-"""The prompt law in counts: how likely a pure prompt (k, e, n+) is (THEORY.md section 1).
+"""The prompt law in counts: how likely a pure prompt (k, e, n+) is (docs/THEORY.md section 1).
 
 Signs are +1 with probability p_plus, fair by default. `match` conditions the signs of the L demonstrations on at
 least one that equals the query's sign e; `iid` does not. `LAWS` states both as formulas, which the article prints.
