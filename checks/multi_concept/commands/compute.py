@@ -223,7 +223,7 @@ def certify(
         regime = load_regime(regime_file)
         from polyseme.files import require_writable, save_npz
         from polyseme.theory.multi_concept.dynamics.certified import certify as run
-        from polyseme.theory.multi_concept.dynamics.integrate import integrate as integrate_b
+        from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 
         if steps < 1:
             raise PolysemeError(f"got --steps {steps}, expected a whole number of at least 1; type --steps 200")

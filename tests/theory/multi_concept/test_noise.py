@@ -20,7 +20,7 @@ from polyseme.theory.calculus.staged import Definition, derivatives
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.derivation.noisy_closure import noise_closure
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.dynamics.noisy_run import NoiseRun, integrate_noise, project_noisy
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model.letters import RANGES
@@ -173,7 +173,7 @@ def test_members_have_runs_of_their_own():
 def test_pure_prompts_run_as_level_b_to_the_last_bit():
     regime = STATES[0].replace(training={"steps": 20, "record_every": 5})
     initial = draw_initial(regime)
-    one, other = integrate_noise(regime, initial), integrate(regime, initial)
+    one, other = integrate_noise(regime, initial), integrate_b(regime, initial)
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
@@ -183,7 +183,7 @@ def test_noise_changes_what_it_should():
     initial = draw_initial(regime)
     noisy, pure = (
         integrate_noise(regime, initial),
-        integrate(regime.replace(prompt={"sigma_x": 0.0, "sigma_y": 0.0}), initial),
+        integrate_b(regime.replace(prompt={"sigma_x": 0.0, "sigma_y": 0.0}), initial),
     )
     assert noisy["error"][0] > 0 and not np.allclose(noisy["alpha"], pure["alpha"], atol=1e-4)
     assert set(noisy) - set(pure) == {"margin", "outside", "W_Q_concepts", "W_K_concepts"}

@@ -6,7 +6,7 @@ import pytest
 from polyseme.errors import PolysemeError
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.sim.multi_concept.training.train import simulate
-from polyseme.theory.multi_concept.dynamics.integrate import integrate as integrate_b
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.dynamics.noisy_run import integrate_noise
 from polyseme.theory.multi_concept.dynamics.run import choose_level, integrate
 from polyseme.theory.multi_concept.dynamics.span_run import integrate_span

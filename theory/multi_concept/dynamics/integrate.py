@@ -101,7 +101,7 @@ def step(
     return state | {name: np.asarray(value) for name, value in values.items()}
 
 
-def integrate(
+def integrate_b(
     regime: Regime,
     initial: Mapping[str, Float[np.ndarray, "..."]],
     *,

@@ -8,8 +8,7 @@ from jaxtyping import Shaped
 
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.coefficients import require_level_b, require_start
-from polyseme.theory.multi_concept.dynamics.integrate import Progress, for_members
-from polyseme.theory.multi_concept.dynamics.integrate import integrate as integrate_b
+from polyseme.theory.multi_concept.dynamics.integrate import Progress, for_members, integrate_b
 from polyseme.theory.multi_concept.dynamics.noisy_run import integrate_noise, require_low_noise
 from polyseme.theory.multi_concept.dynamics.span_run import integrate_span
 from polyseme.theory.multi_concept.regime import Regime
