@@ -13,7 +13,7 @@ from polyseme.sim.ensemble.memory import keep_freed_memory
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.coefficients import project
 from polyseme.theory.multi_concept.dynamics.ensemble import Ensemble
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.prompts.law import prompt_probabilities
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -38,7 +38,7 @@ def main() -> None:
             members.advance(counts[:, t])
 
     variants: dict[str, Callable[[], object]] = {
-        "integrate (baseline)": lambda: integrate(REGIME, initial, counts=counts),
+        "integrate (baseline)": lambda: integrate_b(REGIME, initial, counts=counts),
         "members last, malloc as it is": members_last,
     }
     times = _rounds(variants)

@@ -41,7 +41,7 @@ with app.setup:
     from polyseme.theory.multi_concept.article.show import latex_equations, notation
     from polyseme.theory.multi_concept.derivation.closure import LEVELS, closure
     from polyseme.theory.multi_concept.derivation.derive import derive
-    from polyseme.theory.multi_concept.dynamics.integrate import integrate
+    from polyseme.theory.multi_concept.dynamics.run import integrate
     from polyseme.theory.multi_concept.numerics.lower import system_of
     from polyseme.theory.multi_concept.outcome.out_of_distribution import outvoting_odds, predict, reduced_model
     from polyseme.theory.multi_concept.regime import Regime

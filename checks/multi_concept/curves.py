@@ -9,7 +9,7 @@ import numpy as np
 from polyseme.checks.multi_concept.context import PURE
 from polyseme.checks.multi_concept.hypotheses import FEW_EXTRAS, LOW_NOISE
 from polyseme.theory.multi_concept.coefficients import concept_vectors, leak
-from polyseme.theory.multi_concept.dynamics.integrate import integrate, step_size
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b, step_size
 from polyseme.theory.multi_concept.dynamics.noisy_run import integrate_noise
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -77,7 +77,7 @@ def theory_curves(regime: Regime, initial: Mapping[str, np.ndarray], *, progress
     Products outside the state follow from closure/complement_decays_exactly: what the start has there, times the decay.
     """
     pure = regime.replace(prompt=PURE)
-    trajectory = integrate(pure, initial, progress=progress)
+    trajectory = integrate_b(pure, initial, progress=progress)
     blocks_q, blocks_k = trajectory["W_Q_blocks"], trajectory["W_K_blocks"]
     products = np.abs(np.einsum("...tus,...tuv->...tsv", blocks_k, blocks_q))  # s^^T W_K^T W_Q t^
     specific = products[..., 1, 1]

@@ -8,7 +8,7 @@ from polyseme.checks.core.provenance import ROUND_OFF
 from polyseme.checks.core.rules.exact import RoundOff
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.checks.multi_concept.hypotheses import PURE
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.run import integrate
 from polyseme.theory.multi_concept.regime import Regime
 
 IID = Hypothesis(

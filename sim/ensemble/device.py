@@ -5,25 +5,25 @@ import platform
 import torch
 
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.regime import Regime
 
 
-def resolve(regime: Regime) -> tuple[torch.device, torch.dtype]:
-    """The device and dtype that [ensemble] asks for; PolysemeError if cuda is asked for and is not there."""
-    wanted = regime.ensemble.device
-    if wanted == "cuda" and not torch.cuda.is_available():
+def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """The device and dtype that a regime's [ensemble] asks for by name; PolysemeError if cuda is asked for and is not there.
+
+    `device` is cpu, cuda or auto (cuda where there is one), `dtype` float32 or float64.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
         raise PolysemeError(
             "got device = 'cuda' and torch finds no CUDA device; type device = 'cpu' or 'auto' in [ensemble]"
         )
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.float64 if regime.ensemble.dtype == "float64" else torch.float32
-    return torch.device(wanted), dtype
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device), torch.float64 if dtype == "float64" else torch.float32
 
 
-def is_on_gpu(regime: Regime) -> bool:
-    """Whether a run of this regime happens on a GPU; PolysemeError as `resolve`."""
-    return resolve(regime)[0].type == "cuda"
+def is_on_gpu(device: str) -> bool:
+    """Whether a run on this device, cpu, cuda or auto, happens on a GPU; PolysemeError as `resolve`."""
+    return resolve(device, "float64")[0].type == "cuda"
 
 
 def one_thread() -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next one, where it can be told so.
+    """Let the C library keep what a step frees for the next one, where it takes such a setting.
 
     glibc gives large blocks back to the system at once and takes them anew, page by page: measured, that doubled the
     time of a step with literal noise, and made it jump. Memory still has the limit of `polyseme.sim.multi_concept.training.plan.check_fits`.

@@ -1,4 +1,4 @@
-"""Reading initial states: an npz file that does not fit is answered with one sentence (THEORY.md section 8)."""
+"""Reading initial states: an npz file that does not fit is answered with one sentence (docs/THEORY.md section 8)."""
 
 from pathlib import Path
 

@@ -1,82 +1,15 @@
-"""Runs that survive: a folder with the plan of a run and a checkpoint of every chunk of members.
+"""Training the full model in a folder that keeps it, so that it survives an interruption (`polyseme.sim.ensemble.run_folder`)."""
 
-A run that was interrupted or killed goes on from its last checkpoints to the same trajectory, digit for digit on the same
-machine: prompts have addresses (`polyseme.sim.ensemble.philox`), so weights, step and records are all there is to keep. A chunk that is
-finished is never run again.
-"""
-
-import hashlib
-import json
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from polyseme.processes import cores
+from polyseme.sim.ensemble.run_folder import SECONDS_BETWEEN_CHECKPOINTS, Arrays, Interrupted, Part, Plan, run_in_folder
+from polyseme.theory.multi_concept.regime import Regime
 
-from polyseme.errors import PolysemeError
-from polyseme.files import as_json, load_all, locked, save_npz, write_atomic
-from polyseme.processes import Flag, cores
-from polyseme.sim.ensemble.processes import here, in_processes
-from polyseme.theory.multi_concept.regime import Regime, parse_regime
-
-Arrays = dict[str, np.ndarray]
-PLAN = "plan.json"
-SECONDS_BETWEEN_CHECKPOINTS = 15.0
-# How long an orphan may take to end its step, which may have to be compiled first.
-SECONDS_FOR_AN_ORPHAN = 120.0
-# Changes with whatever makes an old checkpoint mean something else.
-FORMAT = 1
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with everything kept; the message says how to go on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a run folder is a run of. On one machine, two plans with one digest have the same trajectory."""
-
-    regime: Regime
-    start: Arrays
-    together: int
-    """How many members are trained together: batched products round by it."""
-    means: Mapping[str, str]
-    """Engine, device and version of torch, by which a run rounds too."""
-    keep_weights: bool = False
-    """Whether the weights at every record are kept, which changes no other number."""
-
-    def as_json(self) -> str:
-        """The canonical plan and its digest."""
-        return as_json(self._canonical() | {"digest": self.digest})
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of everything that the trajectory depends on."""
-        return hashlib.sha256(json.dumps(self._canonical(), sort_keys=True).encode()).hexdigest()
-
-    @property
-    def of_start(self) -> str:
-        """SHA-256 of the initial state."""
-        arrays = hashlib.sha256()
-        for name in sorted(self.start):
-            array = np.ascontiguousarray(self.start[name])
-            arrays.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
-        return arrays.hexdigest()
-
-    def _canonical(self) -> dict[str, Any]:
-        regime = self.regime.model_dump(mode="json")
-        return {
-            "format": FORMAT,
-            "regime": regime,
-            "initial state": self.of_start,
-            "members together": self.together,
-            "means": dict(self.means),
-            **({"weights at every record": True} if self.keep_weights else {}),
-        }
+__all__ = ["Interrupted", "train"]
 
 
 def train(
@@ -89,215 +22,62 @@ def train(
     keep_weights: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Arrays:
-    """Train the model of `regime` from `start`, or go on with what the folder holds of it; the trajectory of `polyseme.sim.multi_concept.training.train.simulate`.
+    """Train the model of `regime` from `start`, or go on with what the folder holds of it; the trajectory of `simulate`.
 
     Chunks of members run in `processes` processes, by default one for each core if that is worth it. Every
-    `save_every` seconds each is kept. `keep_weights` is that of `simulate`. PolysemeError if the folder holds another run, is at work, or cannot be written;
-    Interrupted after Ctrl-C, once everything is kept.
+    `save_every` seconds each is kept. `keep_weights` is that of `polyseme.sim.multi_concept.training.train.simulate`.
+    PolysemeError if the folder holds another run, is at work, or cannot be written; Interrupted after Ctrl-C, once everything
+    is kept.
     """
     from polyseme.sim.ensemble.device import is_on_gpu
     from polyseme.sim.multi_concept.training.engine import means_of
     from polyseme.sim.multi_concept.training.plan import check_fits, members_in_process, takes_long
-    from polyseme.sim.multi_concept.training.train import chunks, joined, recorded
+    from polyseme.sim.multi_concept.training.train import chunks, joined
 
-    on_gpu, means = is_on_gpu(regime), means_of(regime)
+    on_gpu, means = is_on_gpu(regime.ensemble.device), means_of(regime)
     side_by_side = processes or (cores() if takes_long(regime) and not on_gpu else 1)
     together = members_in_process(regime, processes=side_by_side, on_gpu=on_gpu)
     at_once = min(side_by_side * together, regime.ensemble.seeds)
     check_fits(regime, keep_weights=keep_weights, together=at_once)
-    parts = chunks(regime, start, at_most=together)  # before anything is written: a wrong state is refused here
-    _made(folder)
-    with _removed_if_empty(folder), locked(folder / ".lock", timeout=0.0):
-        plan = Plan(regime=regime, start=start, together=together, means=means, keep_weights=keep_weights)
-        plan = _opened(folder, plan)
-        if plan.together != together:
-            parts = chunks(regime, start, at_most=plan.together)
-        for part in folder.glob(".*.part"):  # of a process that was killed while it wrote
-            part.unlink(missing_ok=True)
-        tasks = [
-            Task(
-                regime=regime,
-                state=state,
-                members=members,
-                path=folder / f"chunk-{number:04d}.npz",
-                save_every=save_every,
-                digest=plan.digest,
-                keep_weights=keep_weights,
-            )
-            for number, (members, state) in enumerate(parts)
-        ]
-        report = _total(progress, len(tasks), regime.training.steps)
-        workers = min(side_by_side, len(parts))
-        try:
-            finished = in_processes(tasks, report, workers) if workers > 1 else here(tasks, report)
-        except PolysemeError:
-            if not any(folder.glob("chunk-*.npz")):
-                (folder / PLAN).unlink(missing_ok=True)  # nothing was reached that could be gone on from
-            raise
-        if not finished:
-            raise Interrupted
-        return joined(regime, start, [recorded(task.kept() or {}) for task in tasks])
+
+    def parts(at_most: int) -> list[Part]:
+        return chunks(regime, start, at_most=at_most)
+
+    options = {"weights at every record": keep_weights}
+    plan = Plan(regime=regime, start=start, together=together, means=means, options=options)
+    results = run_in_folder(
+        folder,
+        FullModel(regime=regime, keep_weights=keep_weights),
+        plan,
+        parts,
+        processes=side_by_side,
+        save_every=save_every,
+        progress=progress,
+    )
+    return joined(regime, start, results)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """A chunk of members and the file that it is kept in."""
+class FullModel:
+    """An `Ensemble` of full models of one regime; torch is imported in the process that trains them."""
 
     regime: Regime
-    state: Arrays
-    members: range
-    path: Path
-    save_every: float
-    digest: str
     keep_weights: bool = False
+    """Whether the weights at every record are kept, which changes no other number."""
 
     @property
     def steps(self) -> int:
-        """How many updates it has in all."""
+        """How many updates a member has in all."""
         return self.regime.training.steps
 
-    def run(self, stop: Flag, report: Callable[[int], None]) -> bool:
-        """Train to the end or until it is asked to stop, keeping what there is now and then; whether it reached the end."""
+    def begin(self, state: Arrays, members: range, kept: Arrays | None) -> Any:
+        """A `Run` of members from their initial state, or from what it kept."""
         from polyseme.sim.multi_concept.training.train import Run
 
-        steps = self.steps
-        if stop.is_set():
-            return False
-        # An orphan of a killed run may still be about, until its next step is done.
-        with locked(Path(f"{self.path}.lock"), timeout=SECONDS_FOR_AN_ORPHAN):
-            kept = self.kept()
-            if kept is not None and int(kept["done"]) == steps:
-                report(steps)
-                return True
-            run = Run(self.regime, self.state, members=self.members, keep_weights=self.keep_weights, kept=kept)
-            report(run.done)
-            kept_at = time.monotonic()
-            for done in run.steps():
-                report(done)
-                stopping = stop.is_set()
-                if stopping or done == steps or time.monotonic() - kept_at >= self.save_every:
-                    self._keep(run.keep())
-                    kept_at = time.monotonic()
-                if stopping:
-                    break
-            if steps == 0:
-                self._keep(run.keep())
-        return run.done == steps
+        return Run(self.regime, state, members=members, keep_weights=self.keep_weights, kept=kept)
 
-    def kept(self) -> Arrays | None:
-        """What the file holds, or nothing if there is none; PolysemeError if it is damaged or of another run."""
-        if not self.path.exists():
-            return None
-        wrong = PolysemeError(
-            f"{self.path}: got a file that is damaged or no checkpoint of this run; delete it, and its members start again"
-        )
-        try:
-            arrays = load_all(self.path, "a checkpoint")
-        except PolysemeError:
-            raise wrong from None
-        same = all(name in arrays and np.array_equal(arrays[name], mark) for name, mark in self._marks().items())
-        if not same or not 0 <= int(arrays.get("done", np.array(-1))) <= self.regime.training.steps:
-            raise wrong
-        return arrays
+    def recorded(self, kept: Arrays) -> Arrays:
+        """The trajectory so far, with an ensemble axis, of what a `Run` kept."""
+        from polyseme.sim.multi_concept.training.train import recorded
 
-    def _keep(self, arrays: Arrays) -> None:
-        try:
-            save_npz(self.path, arrays | self._marks())
-        except PolysemeError as problem:
-            got = str(problem).partition("got ")[2].partition(",")[0]
-            raise PolysemeError(
-                f"{self.path}: got {got}, expected room for a checkpoint; the run is kept as it was: make room and type the same command"
-            ) from None
-
-    def _marks(self) -> Arrays:
-        """What tells this chunk of this run from every other."""
-        digest = np.frombuffer(bytes.fromhex(self.digest), dtype=np.uint8)
-        return {"plan": digest, "members": np.array([self.members.start, self.members.stop])}
-
-
-@contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """A run that was refused before anything of it was kept leaves no folder."""
-    try:
-        yield
-    finally:
-        if all(path.suffix == ".lock" or path.name == ".lock" for path in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PolysemeError(
-            f"{folder}: got '{error.strerror or error}', expected a place for the folder of the run; type another --out"
-        ) from None
-
-
-def _opened(folder: Path, plan: Plan) -> Plan:
-    """The plan that the folder is of: this one, written there, or the one it holds, if that is of the same run."""
-    path = folder / PLAN
-    if not path.exists():
-        if folder.exists() and any(folder.glob("chunk-*.npz")):
-            raise PolysemeError(
-                f"{folder}: got checkpoints without {PLAN}, expected both; type another --out, or delete the folder"
-            )
-        write_atomic(path, plan.as_json())
-        return plan
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        regime = parse_regime(found["regime"], source=str(path))
-        means = {str(key): str(value) for key, value in found["means"].items()}
-        held = Plan(
-            regime=regime,
-            start=plan.start,
-            together=int(found["members together"]),
-            means=means,
-            keep_weights=bool(found.get("weights at every record", False)),
-        )
-        same_format, digest, of_start = found["format"] == FORMAT, found["digest"], found["initial state"]
-    except (PolysemeError, OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise PolysemeError(
-            f"{path}: got a file that is no plan of a run; type another --out, or delete {folder}"
-        ) from None
-    if not same_format:
-        raise PolysemeError(
-            f"{path}: got a plan of another version of polyseme; type another --out, or delete {folder}"
-        )
-    if held.regime != plan.regime:
-        raise PolysemeError(
-            f"{folder}: holds a run with {_difference(held.regime, plan.regime)}; type another --out, or delete the folder"
-        )
-    if held.keep_weights != plan.keep_weights:
-        with_weights = "with" if held.keep_weights else "without"
-        raise PolysemeError(
-            f"{folder}: holds a run {with_weights} the weights at every record; type another --out, or delete the folder"
-        )
-    for key, value in plan.means.items():
-        if means.get(key) != value:
-            raise PolysemeError(
-                f"{folder}: holds a run with {key} {means.get(key)}, and here it is {value}, which rounds otherwise; type another --out, "
-                "or go on where it was begun"
-            )
-    if of_start == plan.of_start and held.digest != digest:
-        raise PolysemeError(f"{path}: got a plan that was altered; type another --out, or delete {folder}")
-    if held.digest != digest:
-        raise PolysemeError(
-            f"{folder}: holds a run from another initial state; type another --out, or delete the folder"
-        )
-    return held
-
-
-def _difference(held: Regime, wanted: Regime) -> str:
-    """The first key in which two regimes differ, in words."""
-    other = wanted.model_dump()
-    for section, keys in held.model_dump().items():
-        for key, value in keys.items():
-            if value != other[section][key]:
-                return f"[{section}] {key} = {value}, and this regime has {key} = {other[section][key]}"
-    return "another regime"
-
-
-def _total(progress: Callable[[int, int], None] | None, tasks: int, steps: int) -> Callable[[list[int]], None]:
-    """Progress of the whole run from the steps that each chunk has done."""
-    return lambda done: progress(sum(done), tasks * steps) if progress else None
+        return recorded(kept)

@@ -1,4 +1,4 @@
-"""Numerically stable NumPy forms of the model's functions (THEORY.md sections 1 and 3), by their SymPy names."""
+"""Numerically stable NumPy forms of the model's functions (docs/THEORY.md sections 1 and 3), by their SymPy names."""
 
 from collections.abc import Callable
 from typing import Any

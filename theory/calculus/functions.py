@@ -1,8 +1,8 @@
-"""The functions of the model, as SymPy sees them: loss, ReLU, gate, half log-odds (THEORY.md sections 1 and 3).
+"""Functions of models as SymPy functions: losses, activations, gate, half log-odds (docs/THEORY.md sections 1 and 3).
 
 Each carries its derivative, its definition in elementary functions (`rewrite`), and its LaTeX. They exist
 because SymPy's own `Max`, `Heaviside` and `log(1 + exp(-z))` either leave 0 undecided or overflow when they
-are evaluated; `lower.py` gives each of them a numerically stable NumPy form.
+are evaluated; `elementwise.py` gives each of them a numerically stable NumPy form.
 
 `LOSSES` and `ACTIVATIONS` name what the derivation may be given in place of l and relu; a new one is one line here.
 """
@@ -29,7 +29,7 @@ class Gate(sp.Function):
         return None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
-        """Zero: the gate is constant wherever it is differentiable, and SGD never sees its jump."""
+        """Zero: the gate is constant wherever it is differentiable, and SGD meets its jump with probability zero."""
         del argindex
         return sp.S.Zero
 

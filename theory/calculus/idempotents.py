@@ -1,4 +1,4 @@
-"""Orthogonal idempotents that resolve the identity, and Peirce blocks, in exact arithmetic (THEORY.md section 2)."""
+"""Orthogonal idempotents that resolve the identity, and Peirce blocks, in exact arithmetic (docs/THEORY.md section 2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

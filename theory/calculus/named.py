@@ -1,9 +1,9 @@
-"""SymPy expressions over named axes, evaluated node by node: the other boundary from symbols to arrays.
+"""SymPy expressions over named axes, evaluated node by node, with any number of index letters.
 
-`lower.py` writes fast code for the five axes of pure prompts. Expressions with many letters, such as levels N and Z, are
-evaluated here: each array has its indices as named axes, a sum over letters is an einsum of its factors, and a node that
+Each array has its indices as named axes, a sum over letters is an einsum of its factors, and a node that
 occurs twice is computed once. What was done is cached, so that the same can be done again with other numbers, without
-looking at an expression (`again`). On pure prompts it is a second, independent road from the same SymPy object.
+looking at an expression (`again`). Where a theory also compiles an expression,
+this is a second, independent evaluation of the same SymPy object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,7 @@ class NamedAxes:
         return len(self._values) - 1
 
     def _do(self, function: Callable[..., Any], *places: int) -> int:
-        """Compute a value from others, and remember how."""
+        """Compute a value from others, and record how."""
         target = self._put(np.asarray(function(*[self._values[place] for place in places])))
         self._steps.append((target, function, places))
         return target
@@ -120,7 +120,7 @@ class NamedAxes:
         if isinstance(node, LogTotal):
             return self._log_total(node)
         if isinstance(node, SignSum):
-            raise TypeError("signs of pure prompts are an axis of lower.py; number the prompts instead")
+            raise TypeError("a sum over signs is not evaluated here; give the sign an index letter instead")
         function = _total if isinstance(node, sp.Add) else _ELEMENTWISE[type(node).__name__]
         letters, places = self._aligned([self._value(argument) for argument in node.args])
         return letters, self._do(function, *places)

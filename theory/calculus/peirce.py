@@ -1,4 +1,4 @@
-"""The Peirce calculus: operators as sums of blocks E_st over named idempotents (THEORY.md section 2).
+"""The Peirce calculus: operators as sums of blocks E_st over named idempotents (docs/THEORY.md section 2).
 
 For orthonormal directions s, t the block E_st = s^ t^^T sends t^ to s^. Blocks multiply like matrix units,
 E_st E_uv = delta_tu E_sv; the idempotents are P_s = E_ss, and P_perp = I - sum_s P_s takes the rest of the space.

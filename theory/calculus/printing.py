@@ -1,11 +1,13 @@
-"""LaTeX and text of SymPy expressions of the theory, in the order in which a person writes them, and broken into lines.
+"""LaTeX and text of SymPy expressions of a theory, in the order in which a person writes them, and broken into lines.
 
-Only the order of terms and factors is chosen here; what is printed is the expression. Products go from scalars to sums,
-so that a sum reaches to the end of its product; sums go from short to long terms: 1 - eta lambda.
+A theory gives in a `Printer` which of its letters stand first and which names are words. Only the order of terms and
+factors is chosen here; what is printed is the expression. Products go from scalars to sums, so that a sum reaches to the end
+of its product; sums go from short to long terms: 1 - eta lambda.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
@@ -15,25 +17,64 @@ from sympy.printing.str import StrPrinter
 from polyseme.theory.calculus.functions import SignSum
 
 _LABEL = re.compile(r"(?P<head>[A-Za-z]+)(?:_(?P<sub>\w+))?(?:\^(?P<sup>\{.*\}))?")
-_WORDS = {"query": r"\mathrm{query}"}
 
 
-def _scalar_first(factor: sp.Expr) -> tuple[int, str]:
-    """Where a factor stands in its product: step size, other symbols by name, probabilities, arrays, functions, sums."""
-    base = factor.base if isinstance(factor, sp.Pow) else factor
-    if isinstance(base, sp.Symbol):
-        return (0, "") if base.name == "eta" else (1, base.name)
-    if isinstance(base, sp.Indexed):
-        return (2 if str(base.base.label) in ("p", "e", "r") else 3), ""
-    if base.is_Add and not base.has(sp.Indexed):  # 1 - eta lambda
-        return 1, "~"
-    return (5 if _is_open(base) else 4), ""
+@dataclass(frozen=True, kw_only=True)
+class Printer:
+    """Prints the expressions of a theory, by the names of its symbols and arrays."""
 
+    first: tuple[str, ...] = ()
+    """Symbols that stand first in a product, such as a step size."""
+    early: tuple[str, ...] = ()
+    """Arrays that stand before other arrays in a product, such as probabilities."""
+    words: tuple[str, ...] = ()
+    """Names of arrays, and words after the underscore of a symbol, that are set upright."""
+    superscripts: tuple[str, ...] = ()
+    """Words after the underscore of a name that are set upright above it, as in x_query."""
 
-def _factors(product: sp.Expr) -> tuple[sp.Expr, list[sp.Expr]]:
-    """The number in front, and the other factors in the order in which they are printed."""
-    number, rest = product.as_coeff_Mul()
-    return number, sorted(sp.Mul.make_args(rest), key=_scalar_first)
+    def latex(self, expression: sp.Basic) -> str:
+        """LaTeX of an expression."""
+        return _Latex(self).doprint(expression)
+
+    def text(self, expression: sp.Basic) -> str:
+        """One line of text of an expression."""
+        return _Text(self).doprint(expression)
+
+    def lines(self, expression: sp.Expr, room: float) -> list[str]:
+        """LaTeX in lines of about `room` letters, broken before the signs of a sum, or of a sum in brackets."""
+        whole = self.latex(expression)
+        if width(whole) <= room:
+            return [whole]
+        if isinstance(expression, sp.Add):
+            return _packed([self.latex(term) for term in terms(expression)], room)
+        if isinstance(expression, sp.Mul):
+            number, factors = self.factors(expression)
+            longest = max(factors, key=lambda factor: width(self.latex(factor)))
+            if isinstance(longest, sp.Add):
+                printer = _Latex(self)
+                others = [printer.factor(x, last=False) for x in factors if x is not longest]
+                front = signed(number, others, self.latex, " ")
+                pieces = [self.latex(term) for term in terms(longest)]
+                first, *rest = _packed(pieces, room - width(front))
+                broken = [rf"{front} \Bigl( {first}", *(rf"\quad {line}" for line in rest)]
+                return [*broken[:-1], rf"{broken[-1]} \Bigr)"]
+        return [whole]
+
+    def factors(self, product: sp.Expr) -> tuple[sp.Expr, list[sp.Expr]]:
+        """The number in front of a product, and its other factors in the order in which they are printed."""
+        number, rest = product.as_coeff_Mul()
+        return number, sorted(sp.Mul.make_args(rest), key=self._place)
+
+    def _place(self, factor: sp.Expr) -> tuple[int, str]:
+        """Where a factor stands: first symbols, other symbols by name, early arrays, arrays, functions, sums."""
+        base = factor.base if isinstance(factor, sp.Pow) else factor
+        if isinstance(base, sp.Symbol):
+            return (0, "") if base.name in self.first else (1, base.name)
+        if isinstance(base, sp.Indexed):
+            return (2 if str(base.base.label) in self.early else 3), ""
+        if base.is_Add and not base.has(sp.Indexed):  # 1 - eta lambda
+            return 1, "~"
+        return (5 if _is_open(base) else 4), ""
 
 
 def terms(total: sp.Add) -> list[sp.Expr]:
@@ -51,21 +92,28 @@ def _is_open(factor: sp.Expr) -> bool:
 
 
 class _Latex(LatexPrinter):
+    def __init__(self, notation: Printer) -> None:
+        super().__init__({"order": "none"})
+        self._notation = notation
+
     def _print_Indexed(self, expr: sp.Indexed) -> str:
         """Coefficients as W_{Q,k}^{ba}."""
         found = _LABEL.fullmatch(str(expr.base.label))
         assert found is not None, f"a base named {expr.base.label}"
         head, below, above = found["head"], found["sub"], found["sup"]
         indices = ",".join(self._print(index) for index in expr.indices)
-        if below in _WORDS:
-            above, below = f"{{{_WORDS[below]}}}", None
+        if below in self._notation.superscripts:
+            above, below = rf"{{\mathrm{{{below}}}}}", None
         # One letter, a Greek one or ebar; a longer name is a word.
-        stem = rf"\mathrm{{{head}}}" if head == "match" else self._print(sp.Symbol(head))
+        stem = rf"\mathrm{{{head}}}" if head in self._notation.words else self._print(sp.Symbol(head))
         below = below and self._print(sp.Symbol(below))
         return f"{stem}_{{{f'{below},' if below else ''}{indices}}}" + (f"^{above}" if above else "")
 
     def _print_Symbol(self, expr: sp.Symbol, style: str = "plain") -> str:
-        return super()._print_Symbol(expr, style).replace("{perp}", r"{\perp}")
+        printed = super()._print_Symbol(expr, style).replace("{perp}", r"{\perp}")
+        for word in self._notation.words:
+            printed = printed.replace(f"{{{word}}}", rf"{{\mathrm{{{word}}}}}")
+        return printed
 
     def _print_Pow(self, expr: sp.Pow) -> str:
         base = self._print(expr.base)
@@ -81,7 +129,7 @@ class _Latex(LatexPrinter):
     _print_exp = _print_ExpBase
 
     def _print_Mul(self, expr: sp.Expr) -> str:
-        number, factors = _factors(expr)  # SymPy prints 1/x as a product of one
+        number, factors = self._notation.factors(expr)  # SymPy prints 1/x as a product of one
         if any(factor.is_Pow and factor.exp.could_extract_minus_sign() for factor in factors):
             return super()._print_Mul(expr)
         return signed(number, [self.factor(factor, last=factor is factors[-1]) for factor in factors], self._print, " ")
@@ -97,8 +145,12 @@ class _Latex(LatexPrinter):
 
 
 class _Text(StrPrinter):
+    def __init__(self, notation: Printer) -> None:
+        super().__init__({"order": "none"})
+        self._notation = notation
+
     def _print_Mul(self, expr: sp.Expr) -> str:
-        number, factors = _factors(expr)
+        number, factors = self._notation.factors(expr)
         if number.is_Rational and not number.is_Integer:
             return super()._print_Mul(expr)
         shown = [self.parenthesize(factor, PRECEDENCE["Mul"]) for factor in factors]
@@ -123,16 +175,6 @@ def joined(pieces: Sequence[str]) -> str:
     return first + "".join(f" - {x[1:].lstrip()}" if x.startswith("-") else f" + {x}" for x in rest)
 
 
-def latex(expression: sp.Basic) -> str:
-    """LaTeX of an expression of the theory."""
-    return _Latex({"order": "none"}).doprint(expression)
-
-
-def text(expression: sp.Basic) -> str:
-    """One line of text of an expression of the theory."""
-    return _Text({"order": "none"}).doprint(expression)
-
-
 # -- lines -----------------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|[_^{}]|[^\s\\]")
@@ -155,25 +197,6 @@ def width(printed: str) -> float:
             total += _WIDE.get(token, 1.0) * scale[-1] * (0.62 if depth else 1.0)
             depth = 0
     return total
-
-
-def lines(expression: sp.Expr, room: float) -> list[str]:
-    """LaTeX in lines of about `room` letters, broken before the signs of a sum, or of a sum in brackets."""
-    whole = latex(expression)
-    if width(whole) <= room:
-        return [whole]
-    if isinstance(expression, sp.Add):
-        return _packed([latex(term) for term in terms(expression)], room)
-    if isinstance(expression, sp.Mul):
-        number, factors = _factors(expression)
-        longest = max(factors, key=lambda factor: width(latex(factor)))
-        if isinstance(longest, sp.Add):
-            printer = _Latex({"order": "none"})
-            front = signed(number, [printer.factor(x, last=False) for x in factors if x is not longest], latex, " ")
-            first, *rest = _packed([latex(term) for term in terms(longest)], room - width(front))
-            broken = [rf"{front} \Bigl( {first}", *(rf"\quad {line}" for line in rest)]
-            return [*broken[:-1], rf"{broken[-1]} \Bigr)"]
-    return [whole]
 
 
 def _packed(pieces: Sequence[str], room: float) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from polyseme.theory.calculus.derivative import differentiate, whole_range
+from polyseme.theory.calculus.derivative import Ranges, differentiate, whole_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,30 +36,34 @@ def adjoint_of(name: sp.Indexed) -> sp.Indexed:
     return sp.IndexedBase(f"delta_{name.base.label}")[name.indices]
 
 
-def derivatives(stages: Sequence[Definition], risk: sp.Expr, state: Sequence[sp.Indexed]) -> Derivatives:
+def derivatives(
+    stages: Sequence[Definition], risk: sp.Expr, state: Sequence[sp.Indexed], ranges: Ranges
+) -> Derivatives:
     """The chain rule: d risk/d x = sum over the stages s that contain x of (d risk/d s)(d s/d x).
 
-    `risk` is an expression in the stages. ValueError if a stage uses one that is defined after it.
+    `risk` is an expression in the stages, `ranges` the range of every index letter. ValueError if a stage uses one that is defined after it.
     """
     _check_order(stages)
     # Each part is the risk, or a stage paired with its adjoint and summed over its letters: a scalar with the right slope.
     parts: list[sp.Expr] = [risk]
     adjoints: list[Definition] = []
     for stage in reversed(stages):
-        slope = _in_names(_slope(parts, stage.name), stages)
+        slope = _in_names(_slope(parts, stage.name, ranges), stages)
         if slope == 0:  # recorded, and in no way to the risk
             continue
         name = adjoint_of(stage.name)
         adjoints.append(Definition(name=name, meaning=slope, words=f"the derivative of the risk in {stage.words}"))
         paired = name * stage.meaning
         for letter in stage.name.indices:
-            paired = sp.Sum(paired, (letter, *whole_range(letter)))
+            paired = sp.Sum(paired, (letter, *whole_range(letter, ranges)))
         parts.append(paired)
-    return Derivatives(adjoints=tuple(adjoints), gradient={x: _in_names(_slope(parts, x), stages) for x in state})
+    return Derivatives(
+        adjoints=tuple(adjoints), gradient={x: _in_names(_slope(parts, x, ranges), stages) for x in state}
+    )
 
 
-def _slope(parts: Sequence[sp.Expr], x: sp.Indexed) -> sp.Expr:
-    return sp.Add(*(differentiate(part, x) for part in parts if part.has(x.base)))
+def _slope(parts: Sequence[sp.Expr], x: sp.Indexed, ranges: Ranges) -> sp.Expr:
+    return sp.Add(*(differentiate(part, x, ranges) for part in parts if part.has(x.base)))
 
 
 def _in_names(expression: sp.Expr, stages: Sequence[Definition]) -> sp.Expr:

@@ -5,7 +5,7 @@ regime        the Regime: every hypothesis, validated; the one thing shared with
 article/      the derived recursion for a reader: text, LaTeX article, JSON
 derivation/   from the forward pass to the recursion: which blocks live, and the derivative of the risk in each
 dynamics/     running the reduced system: recursion, ensembles, gradient flow, certified runs
-fluctuation/  how far SGD strays from the recursion: linear noise, curvature, bounds, delayed escape
+fluctuation/  how far SGD deviates from the recursion: linear noise, curvature, bounds, delayed escape
 model/        the forward pass in coefficients, written once for each level of reduction
 numerics/     from symbols to numbers: NumPy, a cheaper form, balls and decimals of many digits
 outcome/      what follows at the end of training: thresholds, the Bayes error, prompts of other laws

@@ -1,13 +1,13 @@
 """Coefficients of concrete weights, and the numbers of a regime, laid out for the lowered recursion.
 
-The coefficient of a weight matrix in the block (s, t) is s^^T W t^ (THEORY.md section 2), with the unit concept
+The coefficient of a weight matrix in the block (s, t) is s^^T W t^ (docs/THEORY.md section 2), with the unit concept
 vectors a^, b^ of the words and c^, d^ of the labels.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.model.forward import BLOCK_ENTRIES
@@ -54,6 +54,58 @@ def leak(initial: Mapping[str, Float[np.ndarray, "..."]], K1: int) -> float:
         scale = max(float(np.abs(image).max()), np.finfo(float).tiny)
         worst = max(worst, float(np.abs(image - inside).max()) / scale)
     return worst
+
+
+DICTIONARY_TOLERANCE = 1e-12
+"""How far inner products of features may be off, for each of their components: more would show in a trajectory at round-off."""
+
+
+def require_start(regime: Regime, initial: Mapping[str, Shaped[np.ndarray, "..."]], *, source: str) -> None:
+    """PolysemeError with one sentence if a start is not one of this regime (section 1): sizes, finite numbers, r, dictionaries.
+
+    W_Q, W_K and W_O have an ensemble axis of all seeds, or none. `source` begins the sentence.
+    """
+    concepts, m = regime.concepts, regime.model.m
+    shapes = {
+        "W_Q": (concepts.d_x, concepts.d_x),
+        "W_K": (concepts.d_x, concepts.d_x),
+        "W_O": (m, concepts.d_y),
+        "r": (m,),
+        "M": (concepts.d_x, 2 * concepts.K1 + concepts.K2),
+        "Q": (concepts.d_y, 2 * concepts.K1),
+    }
+    if missing := [name for name in shapes if name not in initial]:
+        raise PolysemeError(
+            f"{source}: got {', '.join(initial) or 'no arrays'}, expected the arrays {', '.join(shapes)}; add {', '.join(missing)}"
+        )
+    members = (regime.ensemble.seeds,) if np.ndim(initial["W_Q"]) == 3 else ()
+    for name, one in shapes.items():
+        array, expected = np.asarray(initial[name]), (*members, *one) if name.startswith("W_") else one
+        if array.shape != expected:
+            raise PolysemeError(
+                f"{source}: got {name} of shape {array.shape}, expected {expected}; "
+                "type the sizes [concepts], [model] and [ensemble] seeds that the start was made with"
+            )
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise PolysemeError(
+                f"{source}: got {name} with entries that are not finite real numbers, expected finite ones; "
+                "type the name of a start that has not diverged"
+            )
+    if (off := float(np.abs(np.abs(np.asarray(initial["r"], dtype=np.float64)) * m - 1).max())) > DICTIONARY_TOLERANCE:
+        raise PolysemeError(
+            f"{source}: got an r that is off by {off:.2g} of 1/m, expected each to be +1/m or -1/m with m = {m}; "
+            f"type r = +1/{m} or -1/{m} for each neuron"
+        )
+    for name, key in (("M", "kappa_x"), ("Q", "kappa_y")):
+        overlap, features = getattr(concepts, key), np.asarray(initial[name], dtype=np.float64)
+        expected = np.eye(features.shape[1])
+        for k in range(concepts.K1):
+            expected[2 * k, 2 * k + 1] = expected[2 * k + 1, 2 * k] = overlap
+        if (off := float(np.abs(features.T @ features - expected).max())) > DICTIONARY_TOLERANCE * len(features):
+            raise PolysemeError(
+                f"{source}: got columns of {name} with inner products off by {off:.2g}, expected unit vectors with overlap "
+                f"{key} = {overlap:g} within a concept and orthogonal ones otherwise; type the {key} that the start was made with"
+            )
 
 
 def require_level_b(regime: Regime, initial: Mapping[str, Float[np.ndarray, "..."]], *, source: str) -> None:

@@ -1,4 +1,4 @@
-"""The regime: every hypothesis of the theory, as validated numbers (THEORY.md sections 1 and 8).
+"""The regime: every hypothesis of the theory, as validated numbers (docs/THEORY.md sections 1 and 8).
 
 This is the problem statement, the one thing that `theory` and `sim` share. It holds no mathematics:
 step sizes, prompt probabilities and dictionaries are written once on each side, so that the two sides

@@ -1,5 +1,8 @@
 """Commands that compute: derive, draw, integrate, simulate, flow, certify."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,30 +34,26 @@ def derive(
     Example: polyseme derive --level Z --loss squared --activation leaky_relu
     """
     with plain_errors():
-        from polyseme.theory.calculus.functions import ACTIVATIONS, LOSSES
         from polyseme.theory.multi_concept.article import show
-        from polyseme.theory.multi_concept.derivation.closure import LEVELS
         from polyseme.theory.multi_concept.derivation.derive import derive as derive_level
 
         printers = {"latex": show.as_latex, "text": show.as_text, "json": show.as_json}
-        level = level.upper()
-        for option, got, known in (
-            ("level", level, LEVELS),
-            ("loss", loss, LOSSES),
-            ("activation", activation, ACTIVATIONS),
-            ("format", format, printers),
-        ):
-            if got not in known:
-                first = "B" if option == "level" else "text" if option == "format" else next(iter(known))
-                raise PolysemeError(
-                    f"got --{option} {got}, expected one of {', '.join(known)}; type --{option} {first}"
-                )
-        if truncated and level != "Z":
-            raise PolysemeError(
-                f"got --truncated with --level {level}, which is exact as it is; type --level Z --truncated"
-            )
-        recursion = derive_level(level, loss=loss, activation=activation, truncated=truncated)  # pyright: ignore[reportArgumentType]
+        if format not in printers:
+            raise PolysemeError(f"got --format {format}, expected one of {', '.join(printers)}; type --format text")
+        with _arguments_as_options():
+            recursion = derive_level(level.upper(), loss=loss, activation=activation, truncated=truncated)
         typer.echo(printers[format](recursion), nl=False)
+
+
+@contextmanager
+def _arguments_as_options() -> Iterator[None]:
+    """What a function says of its arguments, such as level='B', is said of the options, as --level B."""
+    try:
+        yield
+    except PolysemeError as problem:
+        said = re.sub(r"\b(level|loss|activation)='([^']*)'", r"--\1 \2", str(problem))
+        said = said.replace(", truncated=True", " --truncated").replace("truncated=True", "--truncated")
+        raise type(problem)(said) from None
 
 
 def _start(regime: Regime, initial: Path | None) -> dict[str, Any]:
@@ -108,33 +107,17 @@ def integrate(
     with plain_errors():
         regime = load_regime(regime_file)
         from polyseme.files import require_writable, save_npz
-        from polyseme.theory.multi_concept.coefficients import require_level_b
-        from polyseme.theory.multi_concept.dynamics.integrate import for_members
-        from polyseme.theory.multi_concept.dynamics.integrate import integrate as run
+        from polyseme.theory.multi_concept.dynamics.run import choose_level
+        from polyseme.theory.multi_concept.dynamics.run import integrate as run
 
-        noise_free = "B" if regime.prompt.is_pure else "Z"
-        chosen = level.upper() or (noise_free if regime.prompt.is_noise_free else "N")
-        if chosen not in ("B", "N", "Z"):
-            raise PolysemeError(
-                f"got --level {level}, expected B, N or Z; type --level B, or leave it out for the level that fits"
-            )
         require_writable(out)
+        with _arguments_as_options():
+            chosen = choose_level(regime, level.upper() or None)
         state = _start(regime, initial)
-        if chosen == "B":
-            require_level_b(regime, state, source=str(initial or regime_file))
+        names = {"regime_name": str(regime_file), "start_name": str(initial or regime_file)}
         with progress_bar(f"integrate level {chosen}") as progress:
-            if chosen == "B":
-                trajectory = run(regime, state, progress=progress)
-            elif chosen == "N":
-                from polyseme.theory.multi_concept.dynamics.noisy_run import integrate_noise, require_low_noise
-
-                require_low_noise(regime, source=str(regime_file))
-                trajectory = integrate_noise(regime, state, progress=progress)
-            else:
-                from polyseme.theory.multi_concept.dynamics.span_run import integrate_span
-
-                trajectory = integrate_span(regime, state, progress=progress)
-        save_npz(out, for_members(trajectory, regime.ensemble.seeds))
+            trajectory = run(regime, state, level=chosen, progress=progress, **names)
+        save_npz(out, trajectory)
 
 
 def simulate(
@@ -240,7 +223,7 @@ def certify(
         regime = load_regime(regime_file)
         from polyseme.files import require_writable, save_npz
         from polyseme.theory.multi_concept.dynamics.certified import certify as run
-        from polyseme.theory.multi_concept.dynamics.integrate import integrate as integrate_b
+        from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 
         if steps < 1:
             raise PolysemeError(f"got --steps {steps}, expected a whole number of at least 1; type --steps 200")

@@ -12,7 +12,7 @@ from polyseme.checks.multi_concept.out_of_distribution.curves import pure_laws
 from polyseme.checks.multi_concept.out_of_distribution.models import in_closed_form, means
 from polyseme.checks.multi_concept.out_of_distribution.scenarios import NAMED, Law, Scenario, of_length
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.dynamics.noisy_run import integrate_noise
 from polyseme.theory.multi_concept.outcome.out_of_distribution import Model, reduced_model
 from polyseme.theory.multi_concept.regime import Regime
@@ -75,7 +75,7 @@ def _trained(context: TrainingContext, start: Arrays, waiting: Waiting) -> tuple
     if context.regime.prompt.is_pure:
         regime = context.population_regime
         with waiting("integrate level B") as progress:
-            path = integrate(regime, start, progress=progress)
+            path = integrate_b(regime, start, progress=progress)
         run, words = context.population_run, "population descent, beside level B, which is exact"
     else:
         steps = context.one.training.steps
@@ -85,7 +85,7 @@ def _trained(context: TrainingContext, start: Arrays, waiting: Waiting) -> tuple
             if level == "N":
                 path = integrate_noise(regime, start, progress=progress)
             else:
-                path = integrate(regime.replace(prompt=PURE), start, progress=progress)
+                path = integrate_b(regime.replace(prompt=PURE), start, progress=progress)
         run = context.train(regime, start)
         by = "descent" if regime.training.batch == "population" else "SGD"
         theory = "level N" if level == "N" else "level B of pure prompts, not the theory of this regime"

@@ -11,7 +11,7 @@ from polyseme.checks.multi_concept.controls import Theory
 from polyseme.checks.multi_concept.round_off.scale import before_cancellation, conditioning, outputs
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.coefficients import constants, to_layout
-from polyseme.theory.multi_concept.dynamics.integrate import Diverged, integrate, step_size
+from polyseme.theory.multi_concept.dynamics.integrate import Diverged, integrate_b, step_size
 from polyseme.theory.multi_concept.numerics.lower import System, system_of
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -57,7 +57,7 @@ def largest(array: np.ndarray) -> float:
 def _reference(
     regime: Regime, initial: Mapping[str, np.ndarray], compiled: System, counts: np.ndarray | None
 ) -> Reference:
-    right = integrate(regime, initial, compiled=compiled, counts=counts)
+    right = integrate_b(regime, initial, compiled=compiled, counts=counts)
     runs = [_unless_diverged(regime, start, compiled, counts) for start in _nudged(initial)]
     # How far each nudged run is from the right one, at each record.
     moved = {
@@ -122,7 +122,7 @@ def _unless_diverged(
     regime: Regime, initial: Mapping[str, np.ndarray], compiled: System, counts: np.ndarray | None
 ) -> Arrays | None:
     try:
-        return integrate(regime, initial, compiled=compiled, counts=counts)
+        return integrate_b(regime, initial, compiled=compiled, counts=counts)
     except Diverged:
         return None
 
@@ -237,7 +237,7 @@ def evidence_of_paths(
     same = asserted is right and asserted_counts is counts
     try:
         reduced = (
-            reference.trajectory if same else integrate(regime, initial, compiled=asserted, counts=asserted_counts)
+            reference.trajectory if same else integrate_b(regime, initial, compiled=asserted, counts=asserted_counts)
         )
     except Diverged as divergence:
         return _stopped(regime, divergence, jump=max(reference.jumps.values()))

@@ -151,7 +151,7 @@ def sequence_of_prompts(regime: Regime, initial: dict[str, np.ndarray], *, steps
             "a sequence of prompts is drawn only in minibatches, and got batch = 'population'; type a number "
             "for batch in [training]"
         )
-    device, dtype = resolve(regime)
+    device, dtype = resolve(regime.ensemble.device, regime.ensemble.dtype)
     dictionaries = Dictionaries.of(initial, device=device, dtype=dtype)
     # One step at least, so that the arrays of no steps have their shapes.
     prompts = list(islice(training_prompts(regime, dictionaries, members=range(1), steps=steps), max(steps, 1)))

@@ -1,4 +1,4 @@
-"""What is random in a prompt, drawn at its address (THEORY.md section 1)."""
+"""What is random in a prompt, drawn at its address (docs/THEORY.md section 1)."""
 
 from dataclasses import dataclass
 from functools import partial

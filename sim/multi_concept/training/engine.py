@@ -81,7 +81,7 @@ def can_compile(device: torch.device) -> bool:
 
 
 class Stepper(Protocol):
-    """Takes the steps of a chunk of members, one after the other, and knows nothing of records."""
+    """Takes the steps of a chunk of members, one after the other, and records nothing."""
 
     def measure(self, t: int) -> Float[Tensor, "3 E"]:
         """Loss, 0-1 error and attention on the prompts of step t at the weights as they are, without an update."""
@@ -196,7 +196,7 @@ _compiled = count()
 
 
 def _own_code(method: MethodType) -> FunctionType:
-    """The same function with a code object of its own: torch keeps what it compiled by that, and no guard tells two regimes apart."""
+    """The same function with a code object of its own: torch keeps what it compiled by that, and no guard distinguishes two regimes."""
     function = method.__func__
     code = function.__code__.replace(co_name=f"{function.__code__.co_name}_{next(_compiled)}")
     return FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
@@ -204,7 +204,7 @@ def _own_code(method: MethodType) -> FunctionType:
 
 def means_of(regime: Regime) -> dict[str, str]:
     """By what a run of this regime rounds, besides its numbers: engine, device and version of torch."""
-    device, _ = resolve(regime)
+    device, _ = resolve(regime.ensemble.device, regime.ensemble.dtype)
     engine = choose(regime, device=device)
     return {"engine": engine, "device": device.type, "torch": str(torch.__version__)}
 

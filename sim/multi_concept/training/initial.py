@@ -1,4 +1,4 @@
-"""The initial state: dictionaries and weights (THEORY.md section 1, array names of section 8)."""
+"""The initial state: dictionaries and weights (docs/THEORY.md section 1, array names of section 8)."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,6 +1,6 @@
 """One update of many members from the gradient in closed form, for eager and compiled runs alike (section 1).
 
-The control of autograd through `polyseme.sim.multi_concept.training.model`, and checked against it: written down by the chain rule for this one model, it
+An alternative to autograd through `polyseme.sim.multi_concept.training.model`, and checked against it: written down by the chain rule for this one model, it
 keeps the gradients of W_Q, W_K and W_O as products of two thin factors, and takes words as `polyseme.sim.multi_concept.prompts.words` gives them.
 """
 

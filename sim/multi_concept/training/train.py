@@ -11,7 +11,7 @@ from polyseme.sim.multi_concept.measurements import observe
 from polyseme.sim.multi_concept.prompts.tensors import Dictionaries, Prompts
 from polyseme.sim.multi_concept.training.engine import AutogradStepper, choose, step_size, stepper
 from polyseme.sim.multi_concept.training.evaluate import OUTCOMES, Evaluation
-from polyseme.sim.multi_concept.training.initial import WEIGHTS, check_initial
+from polyseme.sim.multi_concept.training.initial import WEIGHTS, check_initial, draw_initial
 from polyseme.sim.multi_concept.training.model import Weights
 from polyseme.sim.multi_concept.training.plan import MEMBERS_PER_CHUNK, MEMBERS_PER_LAUNCH, check_fits, member_chunks
 from polyseme.theory.multi_concept.regime import Regime, Training
@@ -26,7 +26,7 @@ _RECORD = "record_"
 
 def simulate(
     regime: Regime,
-    initial: dict[str, np.ndarray],
+    initial: dict[str, np.ndarray] | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
     keep_final: bool = False,
@@ -34,7 +34,7 @@ def simulate(
     keep_weights: bool = False,
     first_member: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Train the model of `regime` from `initial` and return the trajectory of section 8.
+    """Train the model of `regime` from `initial`, by default the start that `draw_initial` gives, and return the trajectory of section 8.
 
     step (records,), and with a leading ensemble axis iff the state has one or there is more than one
     seed: W_Q_blocks, W_K_blocks (records, K1, 2, 2), alpha, beta (records, m, K1); loss, error,
@@ -51,10 +51,12 @@ def simulate(
     called now and then, in steps over all chunks of members. Raises PolysemeError if the run is
     impossible or does not fit into memory, and its kind Diverged if it diverges.
     """
-    together = MEMBERS_PER_LAUNCH if is_on_gpu(regime) else MEMBERS_PER_CHUNK
+    together = MEMBERS_PER_LAUNCH if is_on_gpu(regime.ensemble.device) else MEMBERS_PER_CHUNK
     check_fits(regime, keep_counts=keep_counts, keep_weights=keep_weights, together=together)
     if keep_counts:
         _check_countable(regime)
+    if initial is None:
+        initial = draw_initial(regime, first_member=first_member)
     parts, results = chunks(regime, initial, at_most=together), []
     for number, (members, state) in enumerate(parts):
         shifted = range(first_member + members.start, first_member + members.stop)
@@ -118,7 +120,7 @@ class Run:
     ) -> None:
         """`state` has an ensemble axis; `kept` is what `keep` gave, of the same regime, state and members."""
         self.regime, self.members, self.state = regime, members, state
-        device, dtype = resolve(regime)
+        device, dtype = resolve(regime.ensemble.device, regime.ensemble.dtype)
         self.engine = choose(regime, device=device, keep_counts=keep_counts)
         weights = Weights.of(
             state if kept is None else state | {name: kept[name] for name in WEIGHTS}, device=device, dtype=dtype

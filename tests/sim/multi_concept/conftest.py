@@ -16,7 +16,7 @@ def one_thread():
 
 @pytest.fixture
 def random_regime():
-    """random_regime(seed, section={...}): random sizes, unequal weights; pure unless told otherwise."""
+    """random_regime(seed, section={...}): random sizes, unequal weights; pure unless asked otherwise."""
 
     def make(seed: int, **changes: dict) -> Regime:
         rng = np.random.default_rng(seed)

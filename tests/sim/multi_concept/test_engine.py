@@ -46,7 +46,7 @@ def test_without_a_compiler_long_runs_are_not_compiled(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("regime", "keep_counts", "told"),
+    ("regime", "keep_counts", "sentence"),
     [
         (asked("autograd", "reduced"), False, "type engine = 'auto'"),
         (asked("compiled", batch="population"), False, "got engine = 'compiled' with batch = 'population'"),
@@ -54,8 +54,8 @@ def test_without_a_compiler_long_runs_are_not_compiled(monkeypatch):
         (asked("analytic"), True, "got engine = 'analytic' with kept counts"),
     ],
 )
-def test_what_cannot_go_together_is_one_sentence(regime, keep_counts, told):
-    with pytest.raises(PolysemeError, match=told):
+def test_what_cannot_go_together_is_one_sentence(regime, keep_counts, sentence):
+    with pytest.raises(PolysemeError, match=sentence):
         choose(regime, device=CPU, keep_counts=keep_counts)
 
 
@@ -91,7 +91,7 @@ def test_a_process_has_its_share_of_the_members():
 
 
 @pytest.mark.parametrize(
-    ("section", "changes", "told"),
+    ("section", "changes", "sentence"),
     [
         ("ensemble", {"seeds": 10**9}, r"type seeds = (\d+) or less in \[ensemble\]"),
         ("concepts", {"d_x": 10**6}, r"type d_x = (\d+) or less in \[concepts\]"),
@@ -99,11 +99,11 @@ def test_a_process_has_its_share_of_the_members():
         ("training", {"batch": 10**10}, r"type batch = (\d+) or less in \[training\]"),
     ],
 )
-def test_a_run_that_cannot_fit_is_told_the_size_that_would(section, changes, told):
+def test_a_run_that_cannot_fit_is_told_the_size_that_would(section, changes, sentence):
     from polyseme.sim.multi_concept.training.plan import check_fits
 
     regime = SHORT.replace(**{section: changes})
-    with pytest.raises(PolysemeError, match=told) as refused:
+    with pytest.raises(PolysemeError, match=sentence) as refused:
         simulate(regime, {})
     (key,) = changes
     size = int(str(refused.value).split(f"type {key} = ")[1].split()[0])

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 import polyseme.sim.multi_concept.training.train
 from polyseme.errors import PolysemeError
-from polyseme.sim.multi_concept import run_folder
+from polyseme.sim.ensemble import run_folder
 from polyseme.sim.multi_concept.run_folder import train
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.sim.multi_concept.training.train import simulate

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import polyseme.sim.multi_concept.training.train
+from polyseme.errors import PolysemeError
 from polyseme.sim.ensemble.streams import Purpose
 from polyseme.sim.multi_concept.measurements import observe
 from polyseme.sim.multi_concept.prompts.draws import PromptStream
@@ -36,6 +37,25 @@ def test_a_member_equals_its_solo_run(prompt, random_regime):
         of_member = {name: array if name == "step" else array[member] for name, array in together.items()}
         assert_same(of_member, alone)
     assert np.abs(together["train_loss"][0] - together["train_loss"][1]).max() > 1e-3
+
+
+def test_without_a_start_it_begins_where_the_seed_says(random_regime):
+    regime = random_regime(1, ensemble={"seeds": 2})
+    assert_same(simulate(regime), simulate(regime, draw_initial(regime)), tolerance=0.0)
+    solo = regime.replace(ensemble={"seeds": 1})
+    assert_same(
+        simulate(solo, first_member=1),
+        simulate(solo, draw_initial(solo, first_member=1), first_member=1),
+        tolerance=0.0,
+    )
+
+
+@pytest.mark.parametrize("name", ["W_Q", "W_O", "r", "M", "Q"])
+def test_a_start_of_another_size_is_refused_in_one_sentence(name, random_regime):
+    regime = random_regime(1)
+    start = draw_initial(regime)
+    with pytest.raises(PolysemeError, match=f"the initial state has {name} of shape .*, expected .*; type the sizes"):
+        simulate(regime, start | {name: start[name][:-1]})
 
 
 def test_chunks_of_members_change_nothing(random_regime, monkeypatch):

@@ -17,7 +17,7 @@ def one_thread():
 def random_regime():
     """random_regime(seed, section={...}): pure, uneven weights, both laws and both schedules in turn.
 
-    lambda m K1 is at most 0.02 and the step size grows with m K1, so that the signal is learned (THEORY.md
+    lambda m K1 is at most 0.02 and the step size grows with m K1, so that the signal is learned (docs/THEORY.md
     section 6, fact 2). With L = 1 under `iid` the only label is independent of the query: nothing can be learned,
     see test_trajectories.
     """

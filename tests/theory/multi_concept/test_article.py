@@ -5,19 +5,31 @@ import re
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from itertools import product
 
 import pytest
 import sympy as sp
 
 from polyseme.theory.calculus.functions import SignSum
-from polyseme.theory.calculus.printing import lines, width
+from polyseme.theory.calculus.printing import width
 from polyseme.theory.multi_concept.article import show
 from polyseme.theory.multi_concept.article.article import _ROOM, _chain_of_counts, _partial
+from polyseme.theory.multi_concept.article.notation import lines
 from polyseme.theory.multi_concept.article.prose import escaped
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.derivation.stages import gradients, stages
 from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.prompts.law import (
+    LAWS,
+    SAME,
+    SIGN,
+    exact_count_probability,
+    p_plus,
+    pi,
+    prompt_probabilities,
+)
+from polyseme.theory.multi_concept.regime import Regime
 
 KINDS = (("S", False), ("B", False), ("N", False), ("Z", False), ("Z", True))
 # The widest formulas of each level, and its plainest.
@@ -88,6 +100,36 @@ def test_the_derivatives_of_step_4_multiply_to_the_gradient(level, activation):
         assert sp.expand(gap) == 0, x
 
 
+@pytest.mark.parametrize("law", ["match", "iid"])
+@pytest.mark.parametrize("plus", [Fraction(1, 2), Fraction(7, 8)])
+@pytest.mark.parametrize("L", [2, 5])
+def test_the_printed_law_has_the_probabilities_of_the_recursion(L, plus, law):
+    weights = [Fraction(1, 4), Fraction(3, 4)]
+    concepts = {"K1": 2, "weights": [float(weight) for weight in weights]}
+    regime = Regime().replace(concepts=concepts, prompt={"L": L, "law": law, "p_plus": float(plus)})
+    table = prompt_probabilities(regime)
+    whole = LAWS[law].xreplace({SIGN.name: SIGN.meaning, SAME.name: SAME.meaning})
+    for (j, e), n in product(enumerate((1, -1)), range(L + 1)):
+        numbers = {fw.L: sp.Integer(L), fw.e: sp.Integer(e), fw.n_plus: sp.Integer(n), p_plus: sp.Rational(plus)}
+        for k, weight in enumerate(weights):
+            value = whole.xreplace({pi[fw.k]: sp.Rational(weight), **numbers})
+            exact = weight * (plus if e == 1 else 1 - plus) * exact_count_probability(L, law, e, n, plus)
+            assert value == sp.Rational(exact)
+            assert table[k, j, n] == pytest.approx(float(value), rel=1e-13, abs=0)
+
+
+@pytest.mark.parametrize("level", ["S", "B", "N"])
+def test_every_symbol_of_the_probability_of_a_prompt_is_defined(level):
+    written = show.as_latex(derive(level))
+    for one in (SIGN, SAME):
+        assert rf"{show.latex(one.name)} &= {show.latex(one.meaning)}" in written
+        assert f"${show.latex(one.name)}$ is {escaped(one.words)}" in written
+    for law, probability in LAWS.items():
+        assert rf"\text{{{law}:}}\quad p_{{k,e,n_{{+}}}} &= {show.latex(probability)}" in written
+    for symbol in (r"\pi_k$", r"$p_{\mathrm{plus}}$", r"\texttt{iid}", r"\texttt{match}"):
+        assert symbol in written.partition("Definitions")[0], "in the setting, in words"
+
+
 def test_every_block_is_in_the_table_with_its_reason():
     recursion = derive("S")
     written = show.as_latex(recursion)
@@ -116,7 +158,7 @@ def test_words_become_latex(words, expected):
 
 def test_another_process_prints_the_same_article():
     # Sets of strings come in another order in each process; the article may not.
-    program = "from polyseme.theory.multi_concept.derivation.derive import derive; from theory import show; print(show.as_latex(derive('S')), end='')"
+    program = "from polyseme.theory.multi_concept.derivation.derive import derive; from polyseme.theory.multi_concept.article import show; print(show.as_latex(derive('S')), end='')"
     environment = os.environ | {"PYTHONHASHSEED": "1"}
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == show.as_latex(derive("S"))

@@ -20,7 +20,7 @@ from polyseme.theory.multi_concept.coefficients import constants, project, to_la
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.dynamics import certified
 from polyseme.theory.multi_concept.dynamics.certified import COEFFICIENTS, certify, one_step_in
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.numerics.lower import system
 from polyseme.theory.multi_concept.numerics.numbers import (
     array_of,
@@ -147,7 +147,7 @@ def test_numbers_of_the_regime_are_those_of_float64_and_exact(random_regime):
 def test_balls_hold_the_float64_path_for_200_steps(name):
     regime = regime_of(name, steps=200, record_every=1)
     initial = draw_initial(regime)
-    trajectory = integrate(regime, initial)
+    trajectory = integrate_b(regime, initial)
     # One rounding of a 50-bit ball is eight of a double: every coefficient, every step.
     held, coarse, fine = (certify(regime, initial, steps=200, bits=bits) for bits in (50, 53, 160))
     for certificate in (held, coarse, fine):
@@ -217,7 +217,7 @@ def test_a_negative_control_is_not_within_its_bar():
     initial, right = draw_initial(regime), derive("B")
     control = dataclasses.replace(right, shrinkage={x: term / 2 for x, term in right.shrinkage.items()})
     certificate = certify(regime, initial, steps=50, bits=128, recursion=control)
-    bars = certificate.error_bar(integrate(regime, initial))
+    bars = certificate.error_bar(integrate_b(regime, initial))
     assert all(bars[name][1:].max() > 1e-4 for name in COEFFICIENTS)
     assert all(bars[name][0].max() == 0 for name in COEFFICIENTS)
 
@@ -287,7 +287,7 @@ def test_a_tie_is_reported_and_not_guessed(bits):
     assert (gate.step, gate.concept, gate.n_plus, gate.neuron) == (0, 0, 0, 0)
     np.testing.assert_array_equal(certificate.records, [0])
     # What is only recorded is enclosed.
-    assert certificate.error_bar(integrate(regime, initial))["loss"][0] < 1e-14
+    assert certificate.error_bar(integrate_b(regime, initial))["loss"][0] < 1e-14
     with pytest.raises(PolysemeError, match=r"one step: at step 0 the gate of neuron 0 is undecided for concept 0"):
         one_step_in("balls", regime, initial, precision=bits)
 
@@ -326,7 +326,7 @@ def test_identity_has_no_gates():
 def test_a_member_is_certified_from_the_start_that_the_ensemble_has(random_regime):
     regime = random_regime(2, ensemble={"seeds": 3}, training={"steps": 20, "record_every": 5})
     initial = draw_initial(regime)
-    trajectory = integrate(regime, initial)
+    trajectory = integrate_b(regime, initial)
     seen = []
     certificate = certify(
         regime, initial, steps=20, bits=128, member=1, progress=lambda done, total: seen.append((done, total))
@@ -357,7 +357,7 @@ def test_refusals(random_regime, monkeypatch):
     refused(r"got member = 0, expected none", member=0)
     refused(r"level B is the theory of pure prompts", regime=regime.replace(prompt={"sigma_x": 0.1}))
     certificate = certify(regime, initial, steps=5, bits=64)
-    trajectory = integrate(regime, initial)
+    trajectory = integrate_b(regime, initial)
     for wrong, match in (
         (trajectory | {"step": trajectory["step"] + 1}, r"no record among the certified steps 0 to 5"),
         (trajectory | {"alpha": trajectory["alpha"][..., :1, :]}, r"got shape \(5, 1, 4\) for alpha"),

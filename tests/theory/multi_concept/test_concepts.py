@@ -10,7 +10,7 @@ from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.coefficients import project
 from polyseme.theory.multi_concept.dynamics.concepts import Concepts, Numbers, Start
 from polyseme.theory.multi_concept.dynamics.ensemble import Ensemble
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.outcome.thresholds import (
     critical_penalty,
     learnable,
@@ -47,7 +47,7 @@ def concepts_of(of: Regime) -> tuple[Concepts, dict]:
 def test_the_concepts_of_a_regime_descend_each_alone(law):
     of = regime(law).replace(training={"record_every": 200})
     concepts, start = concepts_of(of)
-    run = integrate(of, start)
+    run = integrate_b(of, start)
     for _ in range(200):
         concepts.descend()
     assert concepts.t == 200

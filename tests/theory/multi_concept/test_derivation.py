@@ -6,10 +6,12 @@ from itertools import product
 import pytest
 import sympy as sp
 
+from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.derivative import differentiate
 from polyseme.theory.calculus.functions import Gate, HalfLogOdds, ReLU, Sigmoid, SignSum
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.reference.dense import dense_coefficients, derived_coefficients, random_point
 
 k, i, e, n = fw.k, fw.i, fw.e, fw.n_plus
@@ -98,10 +100,37 @@ def test_the_penalty_shrinks_every_coefficient_alike(level):
         assert sp.expand(decay - (1 - fw.eta * fw.lam) * coefficient) == 0
 
 
+@pytest.mark.parametrize(
+    ("level", "options", "sentence"),
+    [
+        ("Q", {}, "got level='Q', expected one of S, B, N, Z; type level='B'"),
+        (
+            "B",
+            {"loss": "hinge"},
+            "got loss='hinge', expected one of logistic, squared, exponential; type loss='logistic'",
+        ),
+        (
+            "B",
+            {"activation": "tanh"},
+            "got activation='tanh', expected one of relu, leaky_relu, identity; type activation='relu'",
+        ),
+        (
+            "N",
+            {"truncated": True},
+            "got truncated=True with level='N', which is exact as it is; type level='Z', truncated=True",
+        ),
+    ],
+)
+def test_what_cannot_be_derived_is_refused_in_one_sentence(level, options, sentence):
+    with pytest.raises(PolysemeError) as refused:
+        derive(level, **options)
+    assert str(refused.value) == sentence
+
+
 def test_a_delta_that_cannot_be_summed_out_is_an_error():
     # x_k + x_1 in a sum over k: the term x_1 does not vanish with the delta, so no single index survives.
     with pytest.raises(AssertionError, match="a sum was not carried out"):
-        differentiate(fw.alpha[i, k] * fw.alpha[1, 1], fw.alpha[i, k])
+        differentiate(fw.alpha[i, k] * fw.alpha[1, 1], fw.alpha[i, k], RANGES)
 
 
 def test_the_gap_and_the_attention_are_those_of_section_3():

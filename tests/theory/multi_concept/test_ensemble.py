@@ -6,7 +6,7 @@ import pytest
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.coefficients import project
 from polyseme.theory.multi_concept.dynamics.ensemble import Ensemble
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.prompts.law import prompt_probabilities
 
 # Rounding of a hundred steps in another order of sums, amplified a little.
@@ -29,7 +29,7 @@ def test_members_follow_the_stochastic_recursion(seed, random_regime):
     initial, law = draw_initial(regime), prompt_probabilities(regime)
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(4, law.ravel() / law.sum(), size=(3, 100)).reshape(3, 100, *law.shape)
-    expected = integrate(regime, initial, counts=counts)
+    expected = integrate_b(regime, initial, counts=counts)
     members = Ensemble(regime, initial["r"], project(initial, regime.concepts.K1))
     for j, t in enumerate(expected["step"]):
         while members.t < t:
@@ -44,7 +44,7 @@ def test_members_follow_the_stochastic_recursion(seed, random_regime):
 def test_descent_is_the_population_recursion(random_regime):
     regime = random_regime(3, training={"steps": 30, "record_every": 30})
     initial = draw_initial(regime)
-    expected = integrate(regime, initial)
+    expected = integrate_b(regime, initial)
     one = Ensemble(regime, initial["r"], project(initial, regime.concepts.K1), members=2)
     for _ in range(30):
         one.descend()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.coefficients import constants, to_layout
 from polyseme.theory.multi_concept.derivation.derive import derive
-from polyseme.theory.multi_concept.dynamics.integrate import evaluate, integrate
+from polyseme.theory.multi_concept.dynamics.integrate import evaluate, integrate_b
 from polyseme.theory.multi_concept.numerics.fast import FEWEST_COUNTS, Edges, compile_fast, fast_system, system_for
 from polyseme.theory.multi_concept.numerics.lower import system, system_of
 from polyseme.theory.multi_concept.prompts.tail import Window, left_out_bounds
@@ -114,7 +114,7 @@ def test_a_mean_sign_that_falls_is_refused():
 def test_whole_runs_agree(random_regime):
     regime = random_regime(3, training={"steps": 200}, prompt={"L": 6}, model={"m": 20})
     initial = draw_initial(regime)
-    one, other = (integrate(regime, initial, compiled=form) for form in (fast_system(), system("B")))
+    one, other = (integrate_b(regime, initial, compiled=form) for form in (fast_system(), system("B")))
     for name in one.keys() - {"step"}:
         np.testing.assert_allclose(one[name], other[name], rtol=0, atol=1e-11, err_msg=name)
 
@@ -130,7 +130,7 @@ def test_small_problems_take_the_generic_evaluation_and_large_ones_the_cheaper()
 def test_a_certain_sign_is_no_error():
     # 1 - p_plus is 1 in double precision: the match is then certain, or has no chance at all.
     for plus in (1e-18, 1 - 2**-53):
-        path = integrate(
+        path = integrate_b(
             *_with(Regime().replace(prompt={"p_plus": plus}, training={"steps": 2, "batch": "population"}))
         )
         assert np.isfinite(path["alpha"]).all()

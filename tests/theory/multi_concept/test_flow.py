@@ -8,7 +8,7 @@ from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.coefficients import project, to_layout
 from polyseme.theory.multi_concept.dynamics.flow_limit import flow_end, recursion_end, smooth_horizon
 from polyseme.theory.multi_concept.dynamics.gate_flow import Solver, flow, flows, schedule_times
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.regime import Regime
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
@@ -195,7 +195,7 @@ def test_a_member_equals_its_solo_run():
 def test_the_schedule_gives_the_times_of_the_records():
     regime, initial = busy(2, training={"steps": 400, "gamma": 2e4, "record_every": 100})
     times = schedule_times(regime)
-    path, recursion = flow(regime, initial, tau=float(times[-1]))(times), integrate(regime, initial)
+    path, recursion = flow(regime, initial, tau=float(times[-1]))(times), integrate_b(regime, initial)
     # Steps of 2 / (lam gamma) = 0.05: the recursion is within order eta of the flow at the same records.
     assert 0 < np.abs(path["beta"] - recursion["beta"]).max() < 0.05
     assert times[0] == 0 and len(times) == len(recursion["step"])

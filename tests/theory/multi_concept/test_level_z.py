@@ -13,7 +13,7 @@ from polyseme.sim.multi_concept.training.initial import draw_initial, mirrored
 from polyseme.sim.multi_concept.training.train import simulate
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.derivation.derive import derive
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.dynamics.span_run import (
     SpanRun,
     integrate_span,
@@ -75,7 +75,7 @@ def test_population_descent_of_the_full_model_is_level_z(number):
 def test_on_pure_prompts_it_is_level_b(number):
     regime = regime_of(number, prompt={"p_extra": 0.0})
     initial = draw_initial(regime)
-    one, other = integrate_span(regime, initial), integrate(regime, initial)
+    one, other = integrate_span(regime, initial), integrate_b(regime, initial)
     for name in ARRAYS:
         np.testing.assert_allclose(one[name], other[name], rtol=0, atol=1e-12, err_msg=name)
 

@@ -8,7 +8,7 @@ import pytest
 from polyseme.sim.multi_concept.training.initial import draw_initial, mirrored
 from polyseme.sim.multi_concept.training.train import simulate
 from polyseme.theory.calculus.functions import ACTIVATIONS, LOSSES
-from polyseme.theory.multi_concept.dynamics.integrate import integrate, step_size
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b, step_size
 from polyseme.theory.multi_concept.numerics.lower import system_of
 from polyseme.theory.multi_concept.prompts.law import prompt_probabilities
 
@@ -30,7 +30,7 @@ def regime_of(random_regime, loss, activation, seed, **training):
 def test_population_descent_of_the_full_model_is_level_b(loss, activation, seed, random_regime, relative_differences):
     regime = regime_of(random_regime, loss, activation, seed)
     initial = draw_initial(regime)
-    reduced, full = integrate(regime, initial), simulate(regime, initial)
+    reduced, full = integrate_b(regime, initial), simulate(regime, initial)
     differences = relative_differences(reduced, {name: full[name] for name in reduced})
     del differences["error"]  # at a margin of zero its value is round-off's
     assert max(differences.values()) < 1e-11, differences
@@ -41,7 +41,7 @@ def test_population_descent_of_the_full_model_is_level_b(loss, activation, seed,
 def test_mirrored_neurons_are_level_s(loss, activation, random_regime, relative_differences):
     regime = regime_of(random_regime, loss, activation, 0).replace(prompt={"p_plus": 0.5}, model={"m": 8})
     initial = mirrored(draw_initial(regime))
-    reduced, full = integrate(regime, initial, compiled=system_of(regime, "S")), simulate(regime, initial)
+    reduced, full = integrate_b(regime, initial, compiled=system_of(regime, "S")), simulate(regime, initial)
     differences = relative_differences(reduced, {name: full[name] for name in reduced})
     del differences["error"]
     assert max(differences.values()) < 1e-11, differences
@@ -52,7 +52,7 @@ def test_linear_neurons_keep_only_what_lies_along_r(loss, random_regime):
     # d/d alpha_i is r_i times one number for all neurons: what is orthogonal to r decays and nothing else.
     regime = regime_of(random_regime, loss, "identity", 3)
     initial = draw_initial(regime)
-    path, r = integrate(regime, initial), initial["r"]
+    path, r = integrate_b(regime, initial), initial["r"]
     decay = np.prod([1 - step_size(regime, t) * regime.training.lam for t in range(regime.training.steps)])
     for name in ("alpha", "beta"):
         first, last = (path[name][j] - np.outer(r, r @ path[name][j]) / (r @ r) for j in (0, -1))
@@ -66,7 +66,7 @@ def test_linear_neurons_with_the_squared_loss_and_no_attention_have_a_closed_for
     # x <- (1 - eta lambda) x - eta |r|^2 pi_k (H x - c) with the moments H = E[u u^T], c = E[e u] of u = (n_c, n_d ebar).
     regime = regime_of(random_regime, "squared", "identity", 10, steps=300).replace(model={"sigma_0": 0.0})
     initial = draw_initial(regime)
-    path, r, L = integrate(regime, initial), initial["r"], regime.prompt.L
+    path, r, L = integrate_b(regime, initial), initial["r"], regime.prompt.L
     n_c, n_d = (((1 + sign * regime.concepts.kappa_y) / 2) ** 0.5 for sign in (1, -1))
     u = np.stack([np.full(L + 1, n_c), n_d * (2 * np.arange(L + 1) - L) / L])
     p = prompt_probabilities(regime)

@@ -8,7 +8,7 @@ import pytest
 import polyseme.theory.multi_concept.dynamics.integrate
 from polyseme.sim.multi_concept.training.initial import WEIGHTS, draw_initial
 from polyseme.theory.multi_concept.coefficients import constants, from_layout, to_layout
-from polyseme.theory.multi_concept.dynamics.integrate import evaluate, integrate, step
+from polyseme.theory.multi_concept.dynamics.integrate import evaluate, integrate_b, step
 from polyseme.theory.multi_concept.numerics.lower import system
 
 NAMES = ("W_Q_blocks", "W_K_blocks", "alpha", "beta")
@@ -112,10 +112,10 @@ def test_blocks_cover_every_prompt_once(block, monkeypatch):
 def test_a_member_equals_its_solo_run(random_regime):
     regime = random_regime(10, ensemble={"seeds": 4}, training={"steps": 50, "record_every": 10})
     initial = draw_initial(regime)
-    together = integrate(regime, initial)
+    together = integrate_b(regime, initial)
     assert together["alpha"].shape == (4, 6, regime.model.m, regime.concepts.K1)
     for member in range(4):
-        alone = integrate(regime, initial | {name: initial[name][member] for name in WEIGHTS})
+        alone = integrate_b(regime, initial | {name: initial[name][member] for name in WEIGHTS})
         for name in together.keys() - {"step"}:
             # Matrix products of another size may sum in another order.
             np.testing.assert_allclose(together[name][member], alone[name], rtol=0, atol=OTHER_ORDER, err_msg=name)
@@ -127,12 +127,12 @@ def test_a_batch_of_counts_drives_each_member_by_its_own(random_regime):
     initial = draw_initial(regime)
     shape = (3, 20, regime.concepts.K1, 2, regime.prompt.L + 1)
     counts = np.random.default_rng(0).integers(0, 3, shape)
-    together = integrate(regime, initial, counts=counts)
+    together = integrate_b(regime, initial, counts=counts)
     for member in range(3):
         one = initial | {name: initial[name][member] for name in WEIGHTS}
-        alone = integrate(regime, one, counts=counts[member])
+        alone = integrate_b(regime, one, counts=counts[member])
         np.testing.assert_allclose(together["alpha"][member], alone["alpha"], rtol=0, atol=OTHER_ORDER)
-    assert np.abs(together["alpha"] - integrate(regime, initial)["alpha"]).max() > 1e-3
+    assert np.abs(together["alpha"] - integrate_b(regime, initial)["alpha"]).max() > 1e-3
 
 
 def test_layout_goes_there_and_back(random_regime):

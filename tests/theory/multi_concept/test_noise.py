@@ -20,18 +20,19 @@ from polyseme.theory.calculus.staged import Definition, derivatives
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.derivation.noisy_closure import noise_closure
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.dynamics.noisy_run import NoiseRun, integrate_noise, project_noisy
 from polyseme.theory.multi_concept.model import noisy as noise
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.prompts.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.regime import Regime
 
-LABORATORY = TrainingContext(Regime())
+CONTEXT = TrainingContext(Regime())
 NOISY = {"sigma_x": 0.1, "sigma_y": 0.15}
 
 
 def start(regime):
-    return random_state(LABORATORY, regime, across=True)
+    return random_state(CONTEXT, regime, across=True)
 
 
 # -- functions and stages ------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def test_stages_multiply_to_the_derivative_of_what_they_stand_for():
     first = Definition(name=a[q], meaning=sp.Sum(x[i] ** 2 * noise.p[q], (i, 1, noise.m)), words="first")
     second = Definition(name=b[q], meaning=sp.exp(a[q]), words="second")
     risk = sp.Sum(b[q] * noise.e[q] + a[q], (q, 1, noise.N))
-    found = derivatives((first, second), risk, (x[i],))
+    found = derivatives((first, second), risk, (x[i],), RANGES)
     arrays = {"x": np.array([[0.3, -0.5]]), "p": np.array([[0.2, 0.7, 0.1]]), "e": np.array([[1.0, -1.0, 1.0]])}
     evaluation = NamedAxes(arrays, {q: 3, i: 2})
     for definition in (first, second, *found.adjoints):
@@ -94,7 +95,7 @@ def test_stages_multiply_to_the_derivative_of_what_they_stand_for():
     slope = (np.exp(square * arrays["p"][0]) * arrays["e"][0] + 1) @ arrays["p"][0] * 2 * arrays["x"][0]
     assert np.allclose(evaluation(found.gradient[x[i]], (i,))[0], slope, rtol=1e-14)
     with pytest.raises(ValueError, match="come later"):
-        derivatives((second, first), risk, (x[i],))
+        derivatives((second, first), risk, (x[i],), RANGES)
 
 
 def test_what_was_done_once_can_be_done_again_with_other_numbers():
@@ -172,7 +173,7 @@ def test_members_have_runs_of_their_own():
 def test_pure_prompts_run_as_level_b_to_the_last_bit():
     regime = STATES[0].replace(training={"steps": 20, "record_every": 5})
     initial = draw_initial(regime)
-    one, other = integrate_noise(regime, initial), integrate(regime, initial)
+    one, other = integrate_noise(regime, initial), integrate_b(regime, initial)
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
@@ -182,7 +183,7 @@ def test_noise_changes_what_it_should():
     initial = draw_initial(regime)
     noisy, pure = (
         integrate_noise(regime, initial),
-        integrate(regime.replace(prompt={"sigma_x": 0.0, "sigma_y": 0.0}), initial),
+        integrate_b(regime.replace(prompt={"sigma_x": 0.0, "sigma_y": 0.0}), initial),
     )
     assert noisy["error"][0] > 0 and not np.allclose(noisy["alpha"], pure["alpha"], atol=1e-4)
     assert set(noisy) - set(pure) == {"margin", "outside", "W_Q_concepts", "W_K_concepts"}

@@ -9,7 +9,7 @@ from polyseme.sim.multi_concept.training.initial import draw_initial, mirrored
 from polyseme.sim.multi_concept.training.train import simulate
 from polyseme.theory.calculus.functions import Gate, HalfLogOdds, ReLU, Sigmoid, SignSum
 from polyseme.theory.multi_concept.derivation.derive import derive
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.numerics.lower import compile_recursion
 
@@ -122,25 +122,25 @@ def farthest(relative_differences):
 
 
 def test_the_right_recursion_stays_within_rounding(regime, initial, full, farthest):
-    assert farthest(integrate(regime, initial), full) <= ROUND_OFF
+    assert farthest(integrate_b(regime, initial), full) <= ROUND_OFF
 
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_planted_error_is_caught(error, regime, initial, full, farthest):
     wrong = ERRORS[error]()
     assert wrong != RIGHT
-    assert farthest(integrate(regime, initial, compiled=compile_recursion(wrong)), full) > CAUGHT
+    assert farthest(integrate_b(regime, initial, compiled=compile_recursion(wrong)), full) > CAUGHT
 
 
 def test_dropped_concept_weights_are_caught(regime, initial, full, farthest):
     # pi enters through the numbers p[k, e, n+], so this error is planted in the regime of the recursion alone.
     uniform = regime.replace(concepts={"weights": None})
-    assert farthest(integrate(uniform, initial), full) > CAUGHT
+    assert farthest(integrate_b(uniform, initial), full) > CAUGHT
 
 
 def test_the_other_prompt_law_is_caught(regime, initial, full, farthest):
     other = regime.replace(prompt={"law": "iid"})
-    assert farthest(integrate(other, initial), full) > CAUGHT
+    assert farthest(integrate_b(other, initial), full) > CAUGHT
 
 
 # Each of these errors is invisible in some special case, which is why the regimes above are generic.
@@ -157,7 +157,7 @@ def test_the_special_case_hides_the_error(error, regime, farthest):
     special = regime.replace(**INVISIBLE[error])
     initial = draw_initial(special)
     wrong = compile_recursion(ERRORS[error]())
-    assert farthest(integrate(special, initial, compiled=wrong), simulate(special, initial)) <= ROUND_OFF
+    assert farthest(integrate_b(special, initial, compiled=wrong), simulate(special, initial)) <= ROUND_OFF
 
 
 def test_exchanging_w_q_and_w_k_is_invisible_from_a_mirrored_start_alone(random_regime, farthest):
@@ -165,5 +165,5 @@ def test_exchanging_w_q_and_w_k_is_invisible_from_a_mirrored_start_alone(random_
     regime = random_regime(6, model={"m": 12}, training={"steps": 300, "record_every": 50})
     wrong = compile_recursion(ERRORS["gradients of W_Q and W_K exchanged"]())
     for start, hidden in ((mirrored(draw_initial(regime)), True), (draw_initial(regime), False)):
-        difference = farthest(integrate(regime, start, compiled=wrong), simulate(regime, start))
+        difference = farthest(integrate_b(regime, start, compiled=wrong), simulate(regime, start))
         assert (difference <= ROUND_OFF) if hidden else (difference > CAUGHT)

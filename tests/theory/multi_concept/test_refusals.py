@@ -9,7 +9,7 @@ import pytest
 from polyseme.errors import PolysemeError
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.coefficients import leak, project, require_level_b
-from polyseme.theory.multi_concept.dynamics.integrate import Diverged, integrate, step_size
+from polyseme.theory.multi_concept.dynamics.integrate import Diverged, integrate_b, step_size
 from polyseme.theory.multi_concept.regime import Regime
 
 
@@ -80,7 +80,7 @@ def test_an_absurd_step_size_diverges_in_words_and_without_warnings(record_every
     training = {"steps": 400, "schedule": "constant", "eta": 1e8, "lam": 1e-3, "record_every": record_every}
     regime = random_regime(10, training=training)
     with pytest.raises(Diverged, match="the recursion diverged before step") as refused:
-        integrate(regime, draw_initial(regime))
+        integrate_b(regime, draw_initial(regime))
     assert isinstance(refused.value, PolysemeError)
     assert "type a smaller value of eta in [training]" in one_sentence(refused)
 
@@ -93,7 +93,7 @@ def test_a_trajectory_that_does_not_fit_is_refused_before_it_is_computed(random_
         "polyseme.theory.multi_concept.dynamics.integrate.step", lambda *_: pytest.fail("computed something")
     )
     with pytest.raises(PolysemeError, match=r"\(got 2001 records\)") as refused:
-        integrate(regime, initial)
+        integrate_b(regime, initial)
     assert "type a larger record_every" in one_sentence(refused)
 
 

@@ -251,3 +251,28 @@ def test_files_that_are_missing_or_no_toml_are_answered(tmp_path):
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(RegimeError, match="expected a regime file"):
             load_regime(path)
+
+
+def test_a_file_is_loaded_by_its_name_as_text(tmp_path):
+    (tmp_path / "regime.toml").write_text("[prompt]\nL = 9\n")
+    assert load_regime(str(tmp_path / "regime.toml")) == load_regime(tmp_path / "regime.toml")
+    with pytest.raises(RegimeError, match=r"no\.toml: expected a regime file .*, got 'No such file or directory'"):
+        load_regime(str(tmp_path / "no.toml"))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"K1": 3}, r"got replace\(K1=3\), expected a table of keys, .*; type replace\(concepts=\{'K1': 3\}\)"),
+        (
+            {"nothing": {}},
+            r"got replace\(nothing=\{\}\), expected a table of keys, one of concepts, .*; type replace\(concepts=",
+        ),
+        ({"prompt": 8}, r"got replace\(prompt=8\), expected"),
+    ],
+)
+def test_a_key_without_its_table_is_answered_with_one_sentence(changes, sentence):
+    with pytest.raises(RegimeError, match=sentence) as refused:
+        Regime().replace(**changes)
+    assert "\n" not in str(refused.value)

@@ -22,7 +22,7 @@ SCRIPT = """
 import sys
 import numpy as np
 from polyseme.theory.multi_concept.regime import Regime
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 
 K1, m, L = map(int, sys.argv[1:])
 regime = Regime().replace(
@@ -35,7 +35,7 @@ for k in range(K1):
 rng = np.random.default_rng(0)
 initial = {"W_Q": 0.3 * np.eye(2 * K1), "W_K": 0.3 * np.eye(2 * K1), "W_O": 0.1 * rng.standard_normal((m, 2 * K1)),
            "r": np.where(np.arange(m) % 2, -1.0, 1.0) / m, "M": features, "Q": features}
-path = integrate(regime, initial)
+path = integrate_b(regime, initial)
 print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")))
 print(np.abs(path["alpha"][1] - path["alpha"][0]).max(), np.isfinite(path["loss"]).all(), path["alpha"].shape)
 """

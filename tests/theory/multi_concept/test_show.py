@@ -1,4 +1,4 @@
-"""What is printed is what is executed: names go in and come out, and JSON can be read back (DESIGN rule 2)."""
+"""What is printed is what is executed: names go in and come out, and JSON can be read back."""
 
 import json
 from itertools import product
@@ -10,9 +10,10 @@ from latex2mathml.converter import convert
 
 from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.functions import ACTIVATIONS, LOSSES, AttentionMean
-from polyseme.theory.calculus.printing import lines, width
+from polyseme.theory.calculus.printing import width
 from polyseme.theory.multi_concept.article import show
 from polyseme.theory.multi_concept.article.document import Derivation, expression, schema
+from polyseme.theory.multi_concept.article.notation import lines
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.derivation.stages import commuted
 
@@ -98,6 +99,18 @@ def test_the_report_can_show_every_equation(kind, mixed):
         assert "\\" not in mathml, f"a command that latex2mathml does not know in {left}"
         assert right.count("{") == right.count("}")
         assert right.count(r"\left") == right.count(r"\right")
+
+
+@pytest.mark.parametrize("level", ["S", "B", "N", "Z"])
+def test_a_notebook_shows_the_equations_that_the_article_has(level):
+    recursion = derive(level)
+    shown = recursion._repr_latex_()
+    assert shown.startswith("$$\\begin{aligned}")
+    assert shown.endswith("\\end{aligned}$$")
+    rows = shown.removeprefix("$$\\begin{aligned}\n").removesuffix("\n\\end{aligned}$$").split(" \\\\\n")
+    assert rows == [f"{left} &{relation} {right}" for left, relation, right in show.latex_equations(recursion)]
+    for x in recursion.state:
+        assert sum(row.startswith(rf"{show.latex(x)} &\leftarrow") for row in rows) == 1
 
 
 def test_products_end_in_their_sums_and_sums_begin_with_numbers():

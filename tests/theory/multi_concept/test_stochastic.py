@@ -5,7 +5,7 @@ import pytest
 
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.sim.multi_concept.training.train import simulate
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 
 # As for the population (test_trajectories): rounding of 1000 steps, amplified by a few thousand at most.
 ROUND_OFF = 1e-10
@@ -27,11 +27,11 @@ def test_counts_of_minibatches_reproduce_sgd(seed, random_regime, relative_diffe
     initial = draw_initial(regime)
     full = simulate(regime, initial, keep_counts=True)
     assert (full["counts"].sum(axis=(1, 2, 3)) == batch).all()
-    reduced = integrate(regime, initial, counts=full["counts"])
+    reduced = integrate_b(regime, initial, counts=full["counts"])
     differences = relative_differences(reduced, {name: full[name] for name in reduced})
     assert max(differences.values()) <= ROUND_OFF, differences
     # It is not the population recursion: the noise of the minibatch shows.
-    population = integrate(regime, initial)
+    population = integrate_b(regime, initial)
     assert np.abs(population["alpha"] - reduced["alpha"]).max() > 1e-3 * np.abs(reduced["alpha"]).max()
 
 
@@ -39,10 +39,10 @@ def test_every_member_follows_its_own_prompts(random_regime, relative_difference
     regime = random_regime(11, ensemble={"seeds": 3}, training={"batch": 4, "steps": 100, "record_every": 20})
     initial = draw_initial(regime)
     full = simulate(regime, initial, keep_counts=True)
-    reduced = integrate(regime, initial, counts=full["counts"])
+    reduced = integrate_b(regime, initial, counts=full["counts"])
     differences = relative_differences(reduced, {name: full[name] for name in reduced})
     assert max(differences.values()) <= ROUND_OFF, differences
-    shuffled = integrate(regime, initial, counts=full["counts"][::-1])
+    shuffled = integrate_b(regime, initial, counts=full["counts"][::-1])
     assert relative_differences(shuffled, {name: full[name] for name in shuffled})["alpha"] > 1e-4
 
 
@@ -51,7 +51,7 @@ def test_counts_in_proportion_to_the_law_are_the_population(random_regime):
     regime = random_regime(1, concepts={"K1": 1, "weights": None}, prompt={"L": 2}, training={"steps": 50})
     initial = draw_initial(regime)
     counts = np.tile(np.array([1, 2, 1]), (50, 1, 2, 1))
-    stochastic, discrete = integrate(regime, initial, counts=counts), integrate(regime, initial)
+    stochastic, discrete = integrate_b(regime, initial, counts=counts), integrate_b(regime, initial)
     for name in ("alpha", "beta", "W_Q_blocks"):
         # The same numbers p: eighths are exact, and binomial weights err by an eps or two.
         np.testing.assert_allclose(stochastic[name], discrete[name], rtol=0, atol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 from polyseme.sim.multi_concept.training.initial import draw_initial, mirrored
 from polyseme.sim.multi_concept.training.train import simulate
 from polyseme.theory.multi_concept.coefficients import constants, project, to_layout
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.numerics.lower import system
 
 ARRAYS = {"W_Q_blocks", "W_K_blocks", "alpha", "beta", "loss", "error", "attention"}
@@ -21,7 +21,7 @@ ROUND_OFF = 1e-11
 def test_level_b_is_population_descent_of_the_full_model(seed, random_regime, relative_differences):
     regime = random_regime(seed)
     initial = draw_initial(regime)
-    reduced, full = integrate(regime, initial), simulate(regime, initial)
+    reduced, full = integrate_b(regime, initial), simulate(regime, initial)
     np.testing.assert_array_equal(reduced["step"], full["step"])
     assert reduced["step"][-1] == 2000
     differences = relative_differences(reduced, full)
@@ -47,7 +47,7 @@ def test_the_random_regimes_cover_the_range_and_most_are_learned(random_regime):
     )
     fallen = []
     for regime in regimes[:8]:
-        path = integrate(regime, draw_initial(regime))
+        path = integrate_b(regime, draw_initial(regime))
         fallen.append(path["loss"][-1] < 0.6 * path["loss"][0])
     # Learning is not certain: two neurons of the wrong sign never learn (section 6, fact 3).
     assert sum(fallen) >= 5
@@ -56,7 +56,7 @@ def test_the_random_regimes_cover_the_range_and_most_are_learned(random_regime):
 def test_level_b_with_an_ensemble_axis(random_regime, relative_differences):
     regime = random_regime(3, ensemble={"seeds": 3}, training={"steps": 500})
     initial = draw_initial(regime)
-    reduced, full = integrate(regime, initial), simulate(regime, initial)
+    reduced, full = integrate_b(regime, initial), simulate(regime, initial)
     assert reduced["loss"].shape == (3, 6)
     assert reduced["step"].shape == (6,)
     differences = relative_differences(reduced, full)
@@ -75,7 +75,7 @@ def test_level_b_from_any_block_diagonal_start(random_regime, relative_differenc
         for k in range(K1):
             plane, _ = np.linalg.qr(M[:, 2 * k : 2 * k + 2])
             initial[name] += plane @ rng.uniform(-0.5, 0.5, (2, 2)) @ plane.T
-    reduced, full = integrate(regime, initial), simulate(regime, initial)
+    reduced, full = integrate_b(regime, initial), simulate(regime, initial)
     assert (np.abs(reduced["W_K_blocks"][0]) > 0).all()
     differences = relative_differences(reduced, full)
     assert max(differences.values()) <= ROUND_OFF, differences
@@ -84,12 +84,12 @@ def test_level_b_from_any_block_diagonal_start(random_regime, relative_differenc
 def test_level_s_is_level_b_from_a_mirrored_start(random_regime, relative_differences):
     regime = random_regime(6, model={"m": 12}, training={"steps": 500})
     initial = mirrored(draw_initial(regime))
-    level_s, level_b = integrate(regime, initial, compiled=system("S")), integrate(regime, initial)
+    level_s, level_b = integrate_b(regime, initial, compiled=system("S")), integrate_b(regime, initial)
     differences = relative_differences(level_s, level_b)
     assert max(differences.values()) <= ROUND_OFF, differences
     assert level_b["attention"][-1] > 0.9
     generic = draw_initial(regime)
-    wrong = relative_differences(integrate(regime, generic, compiled=system("S")), integrate(regime, generic))
+    wrong = relative_differences(integrate_b(regime, generic, compiled=system("S")), integrate_b(regime, generic))
     assert wrong["W_Q_blocks"] > 1e-3  # without the mirror, level S is another system
 
 
@@ -100,7 +100,7 @@ def test_where_nothing_can_be_learned_the_error_is_decided_by_rounding(random_re
     # the 1e-17 to which f is rounded there.
     regime = random_regime(59, concepts={"K1": 1, "weights": None}, prompt={"L": 1, "law": "iid"}, model={"m": 2})
     initial = draw_initial(regime)
-    reduced, full = integrate(regime, initial), simulate(regime, initial)
+    reduced, full = integrate_b(regime, initial), simulate(regime, initial)
     differences = relative_differences(reduced, full)
     assert max(differences[name] for name in ARRAYS - {"error"}) <= ROUND_OFF, differences
     compiled, numbers = system("B"), constants(regime, initial["r"])

@@ -1,4 +1,4 @@
-"""Closed forms of a trained model on other laws, beside the definitions of THEORY.md section 1 written out."""
+"""Closed forms of a trained model on other laws, beside the definitions of docs/THEORY.md section 1 written out."""
 
 import dataclasses
 import itertools

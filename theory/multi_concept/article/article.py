@@ -10,9 +10,9 @@ import sympy as sp
 
 from polyseme.theory.calculus.derivative import differentiate
 from polyseme.theory.calculus.functions import ACTIVATIONS, LOSSES, AttentionMean, Logistic, ReLU, Sigmoid
-from polyseme.theory.calculus.printing import latex, lines, width
+from polyseme.theory.calculus.printing import width
 from polyseme.theory.multi_concept.article import prose
-from polyseme.theory.multi_concept.article.notation import fates, notation
+from polyseme.theory.multi_concept.article.notation import fates, latex, lines, notation
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.derivation.stages import (
     Stage,
@@ -27,6 +27,8 @@ from polyseme.theory.multi_concept.derivation.stages import (
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import RANGES
+from polyseme.theory.multi_concept.prompts.law import LAWS, SAME, SIGN
 
 _ROOM = 66.0
 """Letters of a formula that fit into a line next to its number; the test of the page measures it."""
@@ -84,7 +86,7 @@ class _Article:
 
 
 def as_latex(recursion: Recursion) -> str:
-    """A LaTeX article that compiles as it stands (THEORY.md sections 1 to 4)."""
+    """A LaTeX article that compiles as it stands (docs/THEORY.md sections 1 to 4)."""
     article = _Article()
     _setting(article, recursion)
     _blocks(article, recursion)
@@ -122,6 +124,19 @@ def _setting(article: _Article, recursion: Recursion) -> None:
     article.say(*prose.definitions(recursion))
     rows = [(f"${symbol}$", prose.escaped(meaning)) for symbol, meaning in notation(recursion)]
     article.table(r"@{}l@{\qquad}p{112mm}@{}", rows)
+    _law(article, recursion)
+
+
+def _law(article: _Article, recursion: Recursion) -> None:
+    """How likely each prompt is."""
+    article.say(*prose.NUMBERED_LAW.get(recursion.level, prose.LAW))
+    if recursion.level == "Z":
+        return
+    article.align(((latex(one.name), "=", one.meaning) for one in (SIGN, SAME)), numbered=False)
+    named = ", and ".join(f"${latex(one.name)}$ is {prose.escaped(one.words)}" for one in (SIGN, SAME))
+    article.say(f"Here {named}. Under the two laws the probability of a pure prompt is")
+    name = latex(fw.P[fw.k, fw.e, fw.n_plus])
+    article.align(((rf"\text{{{law}:}}\quad {name}", "=", LAWS[law]) for law in LAWS), numbered=False)
 
 
 def _blocks(article: _Article, recursion: Recursion) -> None:
@@ -233,7 +248,9 @@ def _chain_of_prompts(recursion: Recursion) -> list[_Formula]:
         (_partial(named["ybar"], theta), "=", moved),
     ]
     attention = recursion.state[:2]
-    return rows + [(_partial(named["z"], x), "=", shorten(recursion, differentiate(parts.logit, x))) for x in attention]
+    return rows + [
+        (_partial(named["z"], x), "=", shorten(recursion, differentiate(parts.logit, x, RANGES))) for x in attention
+    ]
 
 
 def _partial(of: sp.Basic, by: sp.Basic) -> str:

@@ -1,7 +1,7 @@
 """A derived recursion as JSON with a schema (docs/derivation.schema.json), and the way back to SymPy objects.
 
 Nothing of a file is executed: `from_json` builds expressions from the parse tree of their srepr, out of a closed list of
-classes. Strings may only name symbols, since SymPy runs the strings that it is given elsewhere.
+classes. Strings may only name symbols, since SymPy executes the strings that other constructors are given.
 """
 
 import ast
@@ -14,12 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyseme.errors import PolysemeError
 from polyseme.theory.calculus import functions
-from polyseme.theory.calculus.derivative import whole_range
-from polyseme.theory.calculus.printing import latex, text
-from polyseme.theory.multi_concept.article.notation import fates, notation
+from polyseme.theory.multi_concept.article.notation import fates, latex, notation, text
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.derivation.stages import commuted, definitions, equations, gradients, shorten, stages
 from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.model.letters import whole_range
 
 VERSION: Literal[1] = 1
 """The version of the schema; it grows when a field changes its meaning."""

@@ -1,10 +1,15 @@
-"""What the letters of the printed equations mean, and the fates of blocks by reason (THEORY.md sections 1 to 4)."""
+"""What the letters of the printed equations mean, and the fates of blocks by reason (docs/THEORY.md sections 1 to 4)."""
 
 from collections.abc import Sequence
 
 from polyseme.theory.calculus.functions import Sigmoid
+from polyseme.theory.calculus.printing import Printer
 from polyseme.theory.multi_concept.derivation.closure import Block, Matrix
 from polyseme.theory.multi_concept.derivation.derive import Recursion
+
+PRINTER = Printer(first=("eta",), early=("pi", "p", "e", "r"), words=("match", "plus"), superscripts=("query",))
+"""Prints expressions of this theory: the step size first, probabilities and signs before other arrays."""
+latex, text, lines = PRINTER.latex, PRINTER.text, PRINTER.lines
 
 _STEP = ((r"\eta,\ \lambda", "step size and L2 coefficient"),)
 _SIGMOID = ((r"\varsigma(z) = 1/(1 + e^{-z})", "minus the slope of the loss at -z"),)

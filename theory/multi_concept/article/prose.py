@@ -1,4 +1,4 @@
-"""The words of the article: what a referee reads between the printed formulas (THEORY.md sections 1 to 4)."""
+"""The words of the article: what a referee reads between the printed formulas (docs/THEORY.md sections 1 to 4)."""
 
 import re
 
@@ -82,6 +82,7 @@ def setting(recursion: Recursion) -> tuple[str, ...]:
     hypotheses = recursion.closure.hypotheses
     return (
         *_PROMPTS,
+        *_SIGNS,
         *(extra if hypotheses.extra or hypotheses.noise else ()),
         *(_NOISE if hypotheses.noise else ()),
         *_MODEL,
@@ -94,6 +95,12 @@ _PROMPTS = (
     r"different concepts orthogonal, and orthonormal irrelevant features $\nu_r$ orthogonal to every $\mu_k^{\pm}$.",
     r"A prompt has a concept $k$, a query $x_{\mathrm{query}}$ of sign $e\in\{+1,-1\}$ and $L\ge 2$ demonstrations",
     r"$(x_l,y_l)$ with signs of their own: a word carries $\mu_k^{\pm}$ and its label $q_k^{\pm}$ by its sign.",
+)
+
+_SIGNS = (
+    r"The concept is $k$ with probability $\pi_k$. Each sign is $+1$ with probability $p_{\mathrm{plus}}$ (fair:",
+    r"$p_{\mathrm{plus}}=\frac12$) and $-1$ otherwise, that of the query and those of the demonstrations independently under the law",
+    r"\texttt{iid}; the law \texttt{match} conditions the demonstrations on at least one with the sign of the query.",
 )
 
 _NOISE = (
@@ -142,6 +149,27 @@ def definitions(recursion: Recursion) -> tuple[str, ...]:
     plain = ("The letters below are used throughout.",)
     tail = {"Z": numbered, "N": kinds}.get(recursion.level, plain)
     return (*_VECTORS, "\n\n" + _PEIRCE[0], *_PEIRCE[1:], "\n\n" + tail[0], *tail[1:])
+
+
+LAW = (
+    r"Up to the order of its demonstrations a pure prompt is its concept $k$, the sign $e$ of its query and its number $n_+$ of",
+    r"demonstrations of sign $+1$. With",
+)
+
+NUMBERED_LAW = {
+    "Z": (
+        r"The probability $p_q$ of a prompt is the product of the probabilities of its draws: $\pi_k$, those of the signs, and in each",
+        r"word for each other concept $p_{\mathrm{extra}}$ times the probability of its sign there, or $1-p_{\mathrm{extra}}$ if it is absent,",
+        r"and the same for each feature $\nu_r$, which has no sign; under \texttt{match} it is divided by $1-(1-\varpi_e)^L$, the probability that a demonstration has the sign $e$ of the query,",
+        r"which itself has probability $\varpi_e$. Demonstrations may be listed up to their order: the prompts of one list then add up.",
+    ),
+    "N": (
+        r"A row without another concept in its words has the probability $p_q=p_{k,e,n_+}\bigl(1-(L+1)(K_1-1)\,p_{\mathrm{extra}}\bigr)$;",
+        r"one with another concept, with one of its signs, in a word of a kind has $p_{k,e,n_+}\,p_{\mathrm{extra}}$ times the",
+        r"probability of that sign and the number of words of the kind: $n_+$, $L-n_+$, or $1$ for the query. With",
+    ),
+}
+"""How likely a prompt is where prompts are numbered."""
 
 
 def closure(recursion: Recursion) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Print a derived recursion as text, LaTeX or JSON: the very objects that are executed (DESIGN rule 2).
+"""Print a derived recursion as text, LaTeX or JSON: the very objects that are executed.
 
-Equations are shortened by names for the stages (`stages.py`) and ordered for the eye (`printing.py`); the article is in
+Equations are shortened by names for the stages (`stages.py`) and ordered for a reader (`polyseme.theory.calculus.printing`); the article is in
 `article.py`, JSON in `document.py`.
 """
 
@@ -9,10 +9,9 @@ import re
 import sympy as sp
 
 from polyseme.regime import LEAK
-from polyseme.theory.calculus.printing import latex, text
 from polyseme.theory.multi_concept.article.article import as_latex
 from polyseme.theory.multi_concept.article.document import PENALTY, RISK, as_json, from_json
-from polyseme.theory.multi_concept.article.notation import NOTATION, fates, notation
+from polyseme.theory.multi_concept.article.notation import NOTATION, fates, latex, notation, text
 from polyseme.theory.multi_concept.derivation.closure import LEVELS
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.derivation.stages import definitions, equations, expand, gradients, shorten, stages
@@ -53,13 +52,13 @@ _FUNCTIONS = {
 
 
 def latex_equations(recursion: Recursion) -> list[tuple[str, str, str]]:
-    """(left, relation, right) in LaTeX: the definitions with =, then the updates with an arrow (THEORY.md section 4)."""
+    """(left, relation, right) in LaTeX: the definitions with =, then the updates with an arrow (docs/THEORY.md section 4)."""
     rows = [(latex(name), "=", latex(meaning)) for name, meaning in definitions(recursion)]
     return rows + [(latex(x), r"\leftarrow", latex(right)) for x, right in equations(recursion)]
 
 
 def as_text(recursion: Recursion) -> str:
-    """Readable text: hypotheses, blocks, stages, risk and one line per equation (THEORY.md section 4)."""
+    """Readable text: hypotheses, blocks, stages, risk and one line per equation (docs/THEORY.md section 4)."""
     title = f"Level {recursion.level}: the coefficient recursion"
     words = {stage.name: stage.words for stage in stages(recursion)}
     body = ["Stages, each with what it is"]

@@ -1,4 +1,4 @@
-"""Which blocks live: the closure of a start under the expected gradient, with a reason for each (THEORY.md section 4).
+"""Which blocks live: the closure of a start under the expected gradient, with a reason for each (docs/THEORY.md section 4).
 
 Three arguments meet, and a block that they leave open is an error, never a guess:
 
@@ -8,7 +8,7 @@ Three arguments meet, and a block that they leave open is an error, never a gues
 - *Symmetry*. When signs are fair and neurons come in mirrored pairs, exchanging + and - of every concept (b -> -b, d -> -d,
   e -> -e, the two neurons of a pair exchanged) leaves the risk alone; from a start that it leaves alone, blocks that it
   turns into their negatives stay zero. `risk_asymmetry` is the residual of that statement.
-- *Witness*. A block that neither kills has a gradient, derived by SymPy and evaluated at a point of the living blocks,
+- *Witness*. A block that neither of them excludes has a gradient, derived by SymPy and evaluated at a point of the living blocks,
   that is larger than its round-off by far.
 
 Directions of one concept are a, b; of another a', b'; of two features nu, nu'; perp stands for the rest. By the symmetry of
@@ -28,6 +28,7 @@ from jaxtyping import Float
 from polyseme.theory.calculus.derivative import differentiate
 from polyseme.theory.calculus.named import NamedAxes
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.prompts.enumeration import PromptTable, enumerate_prompts
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -37,7 +38,7 @@ Matrix = Literal["W_Q", "W_K"]
 IDENTITY = frozenset({("a", "a"), ("b", "b"), ("nu", "nu"), ("perp", "perp")})
 """The blocks of W = sigma_0 I."""
 CONCEPT_BLOCKS = IDENTITY | {("a", "b"), ("b", "a")}
-"""The blocks of any W that maps each span(a_k, b_k) into itself, and is a multiple of I elsewhere."""
+"""The blocks of any W that maps each span(a_k, b_k) into itself, and is a multiple of I on the rest of the space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +215,11 @@ def _closure(hypotheses: Hypotheses, loss: str, activation: str) -> Closure:
                     lives=True, reason="non-zero at the start; no gradient reaches it, so it decays"
                 )
             if block not in fates[name]:
-                fates[name][block] = Fate(lives=False, reason=_death(hypotheses, name, block, reached[name]))
+                fates[name][block] = Fate(lives=False, reason=_why_zero(hypotheses, name, block, reached[name]))
     return Closure(hypotheses=hypotheses, fates=fates)
 
 
-def _death(hypotheses: Hypotheses, name: str, block: Block, reached: Mapping[Block, str]) -> str:
+def _why_zero(hypotheses: Hypotheses, name: str, block: Block, reached: Mapping[Block, str]) -> str:
     """Why a block never lives; AssertionError if nothing proves it."""
     s, t = block
     if block in reached:
@@ -244,7 +245,7 @@ _NEURONS = 6
 def _gradient(loss: str, activation: str) -> dict[str, sp.Expr]:
     """The derived gradient of any noise-free prompts in all blocks of span M."""
     risk = span.risk(span.forward_pass(activation), loss)
-    return {str(x.base.label): differentiate(risk, x) for x in span.state(diagonal=False)[:2]}
+    return {str(x.base.label): differentiate(risk, x, RANGES) for x in span.state(diagonal=False)[:2]}
 
 
 @cache

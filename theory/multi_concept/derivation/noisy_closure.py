@@ -1,4 +1,4 @@
-"""Which blocks live at level N, each with its reason (THEORY.md section 4).
+"""Which blocks live at level N, each with its reason (docs/THEORY.md section 4).
 
 Noise is isotropic, so the law of prompts is unchanged by rotations of the space that no feature reaches, and there W_Q and W_K
 stay multiples of the identity, apart from all else. With other concepts in the words every block between directions of
@@ -23,6 +23,7 @@ from polyseme.theory.multi_concept.derivation.closure import (
 )
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.prompts.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -76,7 +77,7 @@ def _slopes(loss: str, activation: str) -> dict[tuple[str, Block], float]:
     scalars = {noise.d_x: 5.0, noise.D: 4.0, noise.sigma_x: 0.125, noise.sigma_y: 0.25}
     evaluation = NamedAxes(arrays, sizes, scalars)
     stages = noise.forward_pass(activation)
-    back = derivatives(stages.definitions, noise.risk(stages, loss), noise.state()[:2])
+    back = derivatives(stages.definitions, noise.risk(stages, loss), noise.state()[:2], RANGES)
     for definition in (*stages.definitions, *back.adjoints):
         evaluation.define(definition.name, definition.meaning)
     found: dict[tuple[str, Block], float] = {}

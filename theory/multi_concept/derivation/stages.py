@@ -2,7 +2,7 @@
 
 A derived equation written out fills a page. Here each stage has a name and the very expression that it stands for,
 found in the derived objects and never typed: `shorten` replaces one by the other, `expand` takes the names out again, to
-the identical object (DESIGN rule 2).
+the identical object.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import RANGES
 
 # The indices of a name, in this order.
 _LETTERS = (fw.i, fw.k, fw.e, fw.n_plus, span.q, span.ell, span.v, span.s, span.t)
@@ -55,7 +56,7 @@ class _Same:
 
 
 def stages(recursion: Recursion) -> tuple[Stage, ...]:
-    """The stages of a recursion; each needs only those before it (THEORY.md sections 3 and 4)."""
+    """The stages of a recursion; each needs only those before it (docs/THEORY.md sections 3 and 4)."""
     return _stages(_Same(recursion))
 
 
@@ -134,7 +135,7 @@ def _numbered(recursion: Recursion) -> tuple[Stage, ...]:
         ("Q", key, "component s of W_Q x of the query word"),
     ):
         # The derivative of a logit is a component of a word times a component of the other word's image.
-        image = differentiate(parts.logit, coefficient).atoms(sp.Sum)
+        image = differentiate(parts.logit, coefficient, RANGES).atoms(sp.Sum)
         # On the diagonal there is one component, and no sum to name.
         found += [_stage(label, meaning, words) for meaning in image]
     reach = {"Q": _reach(recursion, query), "K": _reach(recursion, key)}

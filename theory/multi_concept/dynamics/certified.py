@@ -1,4 +1,4 @@
-"""Certified runs: the level-B recursion in ball arithmetic from exact data, and the error bar it proves (THEORY.md section 4).
+"""Certified runs: the level-B recursion in ball arithmetic from exact data, and the error bar it proves (docs/THEORY.md section 4).
 
 What is exact: the float64 level-B coefficients of the start (`coefficients.project`), the output weights r and every number
 of the regime are taken as the dyadic rationals that they are. The exact recursion from these data is one sequence of real

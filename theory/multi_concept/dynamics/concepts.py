@@ -1,4 +1,4 @@
-"""Single concepts under population descent, many side by side, each with numbers of its own (THEORY.md sections 3 and 4).
+"""Single concepts under population descent, many side by side, each with numbers of its own (docs/THEORY.md sections 3 and 4).
 
 Pure prompts of one concept never meet another's coefficients: the level-B descent of a regime is that of each of its concepts
 alone, with its gradient times pi_k. So concepts of different regimes (overlaps, penalty, weight pi_k, start, step size) can be

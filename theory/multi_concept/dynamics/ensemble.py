@@ -1,6 +1,6 @@
-"""The stochastic reduced recursion of many members side by side (THEORY.md sections 4 and 5).
+"""The stochastic reduced recursion of many members side by side (docs/THEORY.md sections 4 and 5).
 
-The same generated source as everywhere, over arrays whose last axis is the member: neurons, concepts, signs and counts are
+The same generated source as for one member, over arrays whose last axis is the member: neurons, concepts, signs and counts are
 then a few hundred long rows of numbers, and every operation runs along the members. Nothing is random here: the counts of
 prompts in each minibatch are given.
 """

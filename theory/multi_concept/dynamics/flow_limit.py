@@ -1,4 +1,4 @@
-"""The recursion beside its gradient flow: both ends of a stretch, and how long it is smooth (THEORY.md section 4).
+"""The recursion beside its gradient flow: both ends of a stretch, and how long it is smooth (docs/THEORY.md section 4).
 
 The flow itself is solved in `gate_flow.py`; the recursion converges to it with order one in the step size.
 """

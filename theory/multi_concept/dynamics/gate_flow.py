@@ -1,7 +1,7 @@
-"""The gradient flow across gate events: dense output, and sliding along kinks (THEORY.md section 4).
+"""The gradient flow across gate events: dense output, and sliding along kinks (docs/THEORY.md section 4).
 
 The field dx/dtau = -(gradient + shrinkage) jumps where a pre-activation crosses zero, and an error control that assumes a
-smooth field fails there without a word. Here the gates are frozen, symbolically, in the very object that the recursion
+smooth field fails there without notice. Here the gates are frozen, symbolically, in the very object that the recursion
 executes: between events the field is analytic. A step that changes the sign of a pre-activation is cut at the crossing, the
 gate is flipped, and the solver starts anew. Where the fields on both sides of a kink point towards it, the flow slides along
 it: the gate takes the value between 0 and 1 that keeps h at zero (Filippov's convention, and what the recursion does on
@@ -341,7 +341,7 @@ class Solver:
             hits += self._leaving(dense, float(left), float(right))
             if hits:
                 first = min(when for when, _, _ in hits)
-                # Events that round-off cannot tell apart, such as those of mirrored neurons, are one.
+                # Events that round-off cannot distinguish, such as those of mirrored neurons, are one.
                 return [hit for hit in hits if hit[0] - first <= 1e-12 * (after - before)]
         return []
 

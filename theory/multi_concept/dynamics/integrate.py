@@ -1,4 +1,4 @@
-"""Run a derived recursion: the discrete recursion and its stochastic form (THEORY.md section 4).
+"""Run a derived recursion: the discrete recursion and its stochastic form (docs/THEORY.md section 4).
 
 Both are one loop over the same compiled object. The discrete recursion weighs the prompts (k, e, n+) by
 their probabilities; the stochastic one by their frequencies in each minibatch, and is then pathwise equal
@@ -101,7 +101,7 @@ def step(
     return state | {name: np.asarray(value) for name, value in values.items()}
 
 
-def integrate(
+def integrate_b(
     regime: Regime,
     initial: Mapping[str, Float[np.ndarray, "..."]],
     *,

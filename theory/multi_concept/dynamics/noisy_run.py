@@ -1,4 +1,4 @@
-"""Run level N: the recursion under low noise and few extras, from its table of prompts (THEORY.md section 4).
+"""Run level N: the recursion under low noise and few extras, from its table of prompts (docs/THEORY.md section 4).
 
 Pure prompts run as level B, to the last bit; the same recursion evaluated here without noise agrees with it to round-off.
 """
@@ -13,7 +13,7 @@ from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.named import NamedAxes
 from polyseme.theory.multi_concept.coefficients import concept_vectors, constants, require_level_b
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
-from polyseme.theory.multi_concept.dynamics.integrate import Progress, integrate, recorded_run, step_size
+from polyseme.theory.multi_concept.dynamics.integrate import Progress, integrate_b, recorded_run, step_size
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.prompts.noisy_rows import (
@@ -189,7 +189,7 @@ def integrate_noise(
     has none of these. PolysemeError as `NoiseRun`, or if the start is not that of level B; its kind Diverged if the run is.
     """
     if regime.prompt.is_pure and recursion is None:
-        return integrate(regime, initial, progress=progress)
+        return integrate_b(regime, initial, progress=progress)
     require_level_b(regime.replace(prompt={"p_extra": 0.0, "sigma_x": 0.0, "sigma_y": 0.0}), initial, source="level N")
     run = NoiseRun(regime, np.asarray(initial["r"]), order=order, recursion=recursion, rows=rows)
 

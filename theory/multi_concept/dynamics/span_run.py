@@ -1,4 +1,4 @@
-"""Run level Z: any noise-free prompts, in all coefficients on span M (THEORY.md section 4).
+"""Run level Z: any noise-free prompts, in all coefficients on span M (docs/THEORY.md section 4).
 
 Exact with the table of all prompts of the law, and pathwise equal to SGD of the full model with the prompts of its
 minibatches; the diagonal truncation is the same object with the other blocks left out.

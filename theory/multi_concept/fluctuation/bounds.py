@@ -1,4 +1,4 @@
-"""An exponential bound on the 0-1 error of SGD on pure prompts, with every constant computed (THEORY.md section 5).
+"""An exponential bound on the 0-1 error of SGD on pure prompts, with every constant computed (docs/THEORY.md section 5).
 
 theta_t: SGD; thetabar_t: descent on the population risk from the same state at step t_0; delta_t their difference, in all
 coefficients of level B; g the gradient of the regularised population risk; zeta_t the mean over a minibatch of B independent
@@ -25,8 +25,8 @@ Lemma (Pinelis 1994, in a Hilbert space): E cosh(s ||x + d||) <= cosh(s ||x||) c
 cosh(s ||y||) has the eigenvalues s^2 cosh(z) along y and s^2 cosh(z) tanh(z) / z across, z = s ||y||; so phi(u) = E cosh(s ||x + u d||) has phi'(0) = 0
 and phi'' <= (s b)^2 phi, hence phi(1) <= phi(0) cosh(s b); and cosh(s b) <= exp(s^2 b^2 / 2).
 
-Where this differs from the page: B enters, as b^2 / B, because a minibatch is revealed prompt by prompt. Nothing is asked of second
-derivatives, which do not exist on a kink (section 6.4): rho_t is that of the path, and j_t pays for the gates that SGD and the path hold in
+Where this differs from the theory as stated: B enters, as b^2 / B, because a minibatch is revealed prompt by prompt. Nothing is asked of second
+derivatives, which do not exist on a kink (section 6.4): rho_t is that of the path, and j_t accounts for the gates that SGD and the path hold in
 different positions, whose gradient jumps by an amount that does not shrink with delta. And rho_t may exceed 1: where it does, W_t grows.
 """
 

@@ -1,4 +1,4 @@
-"""Drift, noise of single prompts and curvature of the regularised population risk of pure prompts (THEORY.md section 5).
+"""Drift, noise of single prompts and curvature of the regularised population risk of pure prompts (docs/THEORY.md section 5).
 
 All coefficients of level B are packed into one vector for each member, as for `linear_noise`: their lengths are those of the weights,
 since the blocks are orthonormal. The gradient is the one that is compiled for the recursion, at other prompts or points.

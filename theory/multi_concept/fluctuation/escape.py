@@ -1,4 +1,4 @@
-"""Delayed escape from the initial plateau: why the 0-1 error falls exponentially, and how fast (THEORY.md section 5c).
+"""Delayed escape from the initial plateau: why the 0-1 error falls exponentially, and how fast (docs/THEORY.md section 5c).
 
 While attention is small, a concept's signal S = E[(1 - ebar^2) sum_i r_i beta_i gate_i] / E[1 - ebar^2] is fed by minibatches
 at a steady rate, mu a step on average with variance s^2 / B, as long as no gate moves; and the attention product

@@ -1,6 +1,6 @@
-"""Noise that moves gates: mean and covariance of SGD with every gate averaged over the noise (THEORY.md sections 5 and 6.4).
+"""Noise that moves gates: mean and covariance of SGD with every gate averaged over the noise (docs/THEORY.md sections 5 and 6.4).
 
-Living neurons come to sit on their kinks, where the gradient jumps and linear noise does not exist. With h Gaussian of mean
+Active neurons end at their kinks, where the gradient jumps and linear noise does not exist. With h Gaussian of mean
 hbar and variance V, the averages over the noise do exist,
 
     E 1[h > 0] = Phi(hbar / tau),      E relu(h) = hbar Phi(hbar / tau) + tau phi(hbar / tau),      tau^2 = V,

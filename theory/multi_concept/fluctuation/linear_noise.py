@@ -1,4 +1,4 @@
-"""Linear noise: the covariance of SGD about the deterministic recursion, to leading order in 1/B (THEORY.md section 5).
+"""Linear noise: the covariance of SGD about the deterministic recursion, to leading order in 1/B (docs/THEORY.md section 5).
 
 With delta_t the deviation of SGD's coefficients theta_t from the recursion's thetabar_t,
 

@@ -1,6 +1,7 @@
 """The forward pass in coefficients, written once for each level of reduction.
 
-forward  the forward pass of a pure prompt, written once; `span` that of any noise-free prompt
-noisy    the forward pass under low noise and few extras; `noise_closure` which blocks live there
+forward  The forward pass of a pure prompt: levels S and B
+letters  The index letters of all levels, each with its whole range
+noisy    The forward pass of a noisy prompt with few extras, to second order in the noise: level N
 span     The forward pass of any noise-free prompt, in coefficients on span M and span Q: level Z
 """

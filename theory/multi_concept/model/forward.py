@@ -1,6 +1,6 @@
-"""The forward pass of a pure prompt, written once, in coefficients (THEORY.md sections 1 and 3).
+"""The forward pass of a pure prompt, written once, in coefficients (docs/THEORY.md sections 1 and 3).
 
-Everything else of the theory, the loss, its gradients and the recursion, is obtained from this page by
+Everything else of the theory, the loss, its gradients and the recursion, is obtained from this file by
 differentiation. It starts from the model's definition, logits (W_K x_l)^T W_Q x_query of the words
 x = n_a a^ + e_l n_b b^, and not from the closed forms of section 3: those are claims. Weights and words are
 operators and vectors of the Peirce calculus, so that every product of blocks is carried out by its rules.

@@ -1,4 +1,4 @@
-"""The forward pass of a noisy prompt with few extras, to second order in the noise: level N (THEORY.md sections 1, 3, 4).
+"""The forward pass of a noisy prompt with few extras, to second order in the noise: level N (docs/THEORY.md sections 1, 3, 4).
 
 Prompts are numbered as at level Z, and demonstrations with one word are one kind, with a count: those of sign + and of
 sign -, and each that carries another concept. The state is W_Q and W_K on the concepts, W_O on span Q and the norms rho_i
@@ -13,18 +13,18 @@ averaged over that law without expansion, everything else is expanded:
 What is dropped: higher cumulants of f and of h; in Var f what two neurons share beyond their linear parts, and the
 overlaps of the parts of two neurons outside span Q; what word noise does to sum_l p_l^2; the features nu, which no label
 carries. In the drift that is of second order in sigma where gates are within reach of the noise, and of fourth order
-where none is; in p_extra it is of the order after that of the table (`noise_run.prompt_rows`).
+where none is; in p_extra it is of the order after that of the table (`polyseme.theory.multi_concept.prompts.noisy_rows`).
 """
 
 from dataclasses import dataclass
 
 import sympy as sp
 
-from polyseme.theory.calculus.derivative import whole_range
 from polyseme.theory.calculus.functions import LOSSES, SMOOTHED, LogTotal, SmoothReLU
 from polyseme.theory.calculus.staged import Definition
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import span
+from polyseme.theory.multi_concept.model.letters import whole_range
 
 q, i, v = span.q, fw.i, span.v  # row, neuron, label direction
 s, t, u = span.s, span.t, span.u  # word directions
@@ -71,7 +71,7 @@ def _over(letter: sp.Symbol, body: sp.Expr) -> sp.Expr:
 
 
 def forward_pass(activation: str = "relu") -> NoisePass:
-    """The model of section 1 on row q, averaged over noise as the page above says."""
+    """The model of section 1 on row q, averaged over noise as described at the top of this file."""
     stage = _Stages()
     # -- logits and their noise
     G = stage("G", (u, w), _over(s, W_K[s, u] * W_Q[s, w]), "the product of keys and queries on the concepts")

@@ -1,4 +1,4 @@
-"""The forward pass of any noise-free prompt, in coefficients on span M and span Q: level Z (THEORY.md sections 1, 3, 4).
+"""The forward pass of any noise-free prompt, in coefficients on span M and span Q: level Z (docs/THEORY.md sections 1, 3, 4).
 
 Other concepts and irrelevant features may be active in a word, so W_Q and W_K are whole matrices on the unit directions
 a_1, b_1, a_2, b_2, ..., nu_1, ... of the words, and W_O on c_1, d_1, ... of the labels. Prompts are numbered, q = 1, ..., N,
@@ -15,7 +15,7 @@ from polyseme.theory.multi_concept.model.forward import L, i, lam, m, r
 
 q, ell, u, v = sp.symbols("q l u v", integer=True, positive=True)  # prompt, demonstration, word and label direction
 s, t = sp.symbols("s t", integer=True, positive=True)  # row and column of a coefficient of the state
-j, J = sp.symbols("j J", integer=True, positive=True)  # kinds of demonstration (`noise.py`), and how many there are
+j, J = sp.symbols("j J", integer=True, positive=True)  # kinds of demonstration (`noisy.py`), and how many there are
 N, D, D_y = sp.symbols("N D D_y", integer=True, positive=True)
 
 RANGES = {q: (1, N), ell: (1, L), u: (1, D), v: (1, D_y), i: (1, m), s: (1, D), t: (1, D)}

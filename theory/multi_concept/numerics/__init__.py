@@ -1,6 +1,6 @@
 """From symbols to numbers: NumPy, a cheaper form, balls and decimals of many digits.
 
 fast     A cheaper evaluation of the same recursion: gates as half-lines, sums over neurons and prompts by cumulative sums
-lower    from symbols to NumPy code; `named` evaluates what has too many letters for it; `fast` the cheaper form
+lower    From symbols to vectorised NumPy code
 numbers  The numbers that a derived recursion may be run over besides float64: balls, and decimals of many digits
 """

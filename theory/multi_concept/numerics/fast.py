@@ -2,7 +2,7 @@
 
 Of everything that the lowered source computes, only the pre-activations h = A_ik + ebar_k(e, n+) B_ik vary over prompts and
 neurons at once. For fixed k and e the mean sign ebar grows with n+, so each gate is open on a half-line of n+, whose end a
-bisection finds; sums over open gates are then cumulative sums (THEORY.md section 3). The cost of a step falls from
+bisection finds; sums over open gates are then cumulative sums (docs/THEORY.md section 3). The cost of a step falls from
 K1 m L to K1 (m log L + L). The source is generated from the same SymPy object: a compiler pass names the half-lines, and
 the contractions of `lower.py` are replaced. The generic evaluation stays as its reference implementation.
 

@@ -129,7 +129,7 @@ class _ArrayPrinter(NumPyPrinter):
         self.axes = dict(axes)
 
     def name_subexpressions(self, expressions: Iterable[sp.Expr]) -> Any:
-        """SymPy's cse, remembering along which axes each named subexpression varies."""
+        """SymPy's cse, keeping along which axes each named subexpression varies."""
         named, reduced = sp.cse(list(expressions))
         for symbol, expression in named:
             self.axes[symbol] = axes_of(expression, self.axes)

@@ -6,7 +6,7 @@ Arb in python-flint) enclose every rounding and decide a gate only if all their 
 code with them, and round.
 
 Exact data are doubles, which are dyadic rationals, and fractions of them. Only what is irrational or not dyadic, the norms,
-the step size and the prompt probabilities (THEORY.md section 1), is computed here, once for every kind of number.
+the step size and the prompt probabilities (docs/THEORY.md section 1), is computed here, once for every kind of number.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
-"""The posterior of the query's label in a noisy prompt, and the Bayes error: the best that any predictor can do (THEORY.md section 1).
+"""The posterior of the query's label in a noisy prompt, and the Bayes error: the best that any predictor can do (docs/THEORY.md section 1).
 
-It knows the law of the prompts and the dictionaries, and no trained model. What is unknown in a prompt is its concept k, the
+It uses the law of the prompts and the dictionaries, and no trained model. What is unknown in a prompt is its concept k, the
 query's label e, the sign of each demonstration, and which other concepts and features each word carries; all of it is
 summed over exactly. With likelihoods relative to that of noise alone, features are orthogonal between concepts, so the
 sum over the codes of a word is a product over concepts; of one concept the words mu^+ and mu^- exclude each other, and
@@ -10,7 +10,7 @@ their overlap kappa never enters. With
     o_k     = log(1 - p_extra + p_extra (p_plus exp g_{k,+} + (1 - p_plus) exp g_{k,-}))
 
 a word with own concept k and sign s has log-likelihood g_{k,s} - o_k plus what is the same for every k and s: the sum of all
-o_k, and the features nu, which tell nothing about e.
+o_k, and the features nu, which carry no information about e.
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ def excess_error(
 ) -> Float[np.ndarray, "*members"]:
     """The mean over prompts of P(e f <= 0 | prompt) - min(p, 1 - p), for the outputs f of a model on the same prompts.
 
-    Never negative: |2 p - 1| where the decision differs from the best one, and 0 elsewhere. An output of 0 is wrong for
+    Never negative: |2 p - 1| where the decision differs from the best one, and 0 otherwise. An output of 0 is wrong for
     both labels, as in the 0-1 error of section 1.
     """
     wrong = np.where(f > 0, 1 - posteriors, np.where(f < 0, posteriors, 1.0))

@@ -1,8 +1,8 @@
-"""A trained model on prompts of other laws: margin and attention in closed form, from its coefficients (THEORY.md sections 3 and 7).
+"""A trained model on prompts of other laws: margin and attention in closed form, from its coefficients (docs/THEORY.md sections 3 and 7).
 
 Words and labels of a test law are any vectors, one of each sign for every task, so softmax over L demonstrations is still one
 over two values with multiplicities: the mean sign is tanh(g + (1/2) log(n+/n-)) for every length L, in terms of the same g. It
-needs the logits of two words, never of L. What the model answers then hangs on one number for each task and sign, the odds at
+needs the logits of two words, never of L. What the model answers then depends on one number for each task and sign, the odds at
 which the demonstrations of the other sign outvote those that match.
 """
 

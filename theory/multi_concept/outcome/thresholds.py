@@ -1,4 +1,4 @@
-"""Which concepts are learned: thresholds in the width and in the penalty (THEORY.md sections 6 and 7).
+"""Which concepts are learned: thresholds in the width and in the penalty (docs/THEORY.md sections 6 and 7).
 
 Consider the initial plateau of pure prompts, with fair signs and law = match: outputs are small, so |l'| = 1/2, and attention is
 even, ebar = 2 n+/L - 1. A mixed count of demonstrations is then as likely with e = + as with e = -, and what drives a neuron

@@ -1,4 +1,4 @@
-"""All noise-free prompts of a law, up to the order of their demonstrations, with their probabilities (THEORY.md section 1).
+"""All noise-free prompts of a law, up to the order of their demonstrations, with their probabilities (docs/THEORY.md section 1).
 
 A word is named by its own sign, the signs of the other concepts in it (0 for absent) and the features nu in it. The
 demonstrations are exchangeable: a multiset of words stands for all its orders. Components are on the unit directions

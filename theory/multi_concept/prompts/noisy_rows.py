@@ -1,4 +1,4 @@
-"""The table of prompts of level N: pure prompts in counts, and those with few other concepts (THEORY.md sections 1, 4).
+"""The table of prompts of level N: pure prompts in counts, and those with few other concepts (docs/THEORY.md sections 1, 4).
 
 A row is a concept, a label, a number of positive demonstrations, and the other concepts in its words: none, one, or two.
 Without extras it is the law of level B. The law in p_extra is a polynomial; the table of order n has its terms up to
@@ -48,7 +48,7 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The table by the names of `noise.py`: N rows, J kinds of demonstration, D = D_y = 2 K1 directions."""
+    """The table by the names of `noisy.py`: N rows, J kinds of demonstration, D = D_y = 2 K1 directions."""
 
     p: Float[np.ndarray, " N"]
     e: Float[np.ndarray, " N"]

@@ -1,4 +1,4 @@
-"""The prompt law on a window of counts: the rest of a long binomial sum, with a certificate (THEORY.md sections 1 and 3).
+"""The prompt law on a window of counts: the rest of a long binomial sum, with a certificate (docs/THEORY.md sections 1 and 3).
 
 For L demonstrations the count n+ is within some sqrt(L) of its mean L p_plus. By Hoeffding's inequality the counts further
 away than t have probability at most 2 exp(-2 t^2 / L), so a sum over a window of 2 t counts leaves out no more than that;

@@ -1,4 +1,4 @@
-"""The reference implementation of the derived recursion: dense matrices, all 2^L prompts, exact arithmetic (THEORY.md sections 1, 3).
+"""The reference implementation of the derived recursion: dense matrices, all 2^L prompts, exact arithmetic (docs/THEORY.md sections 1, 3).
 
 Numbers are Python fractions. Points are chosen so that every number is rational: overlaps with rational norms, a rational rotation as dictionary, and W_Q a rational matrix times log 2 such that logit
 gaps are whole multiples of log 2, so that softmax weights are powers of 2. The one irrational number left is the

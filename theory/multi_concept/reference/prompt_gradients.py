@@ -1,6 +1,6 @@
-"""The gradients of section 3 for any prompt, written out as the page states them (THEORY.md section 3).
+"""The gradients of section 3 for any prompt, written out as the theory states them (docs/THEORY.md section 3).
 
-A statement on trial: `checks` holds it against autograd of the full model at random weights, with extra
+A statement to be tested: `checks` compares it with autograd of the full model at random weights, with extra
 concepts and noise. Nothing else computes with it.
 """
 

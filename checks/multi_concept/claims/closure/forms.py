@@ -30,7 +30,7 @@ from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.dynamics.certified import certify
 from polyseme.theory.multi_concept.dynamics.flow_limit import recursion_end
 from polyseme.theory.multi_concept.dynamics.gate_flow import Solver, flow
-from polyseme.theory.multi_concept.dynamics.integrate import evaluate, integrate
+from polyseme.theory.multi_concept.dynamics.integrate import evaluate, integrate_b
 from polyseme.theory.multi_concept.numerics.fast import Edges, compile_fast
 from polyseme.theory.multi_concept.numerics.lower import system_of
 from polyseme.theory.multi_concept.prompts.tail import EPSILON, Window, window
@@ -170,7 +170,7 @@ def _certified(context: TrainingContext, detuned: float) -> Evidence:
         raise PolysemeError(
             f"a gate is undecided at {BITS} bits after {certificate.steps} certified steps; type another seed in [ensemble]"
         )
-    path = integrate(_faster(regime, detuned), context.initial)
+    path = integrate_b(_faster(regime, detuned), context.initial)
     bar, roundings = certificate.error_bar(path), roundings_of(regime, population_reference(context))
     rows = [
         Compared(

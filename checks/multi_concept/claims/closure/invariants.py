@@ -12,7 +12,7 @@ from polyseme.checks.multi_concept.claims.closure.levels import COLLECTED, compa
 from polyseme.checks.multi_concept.context import Arrays, TrainingContext
 from polyseme.checks.multi_concept.hypotheses import DISTINCT, GENTLE, PENALISED, PURE, TRAINS
 from polyseme.theory.multi_concept.coefficients import concept_vectors, constants, project
-from polyseme.theory.multi_concept.dynamics.integrate import integrate, step_size
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b, step_size
 from polyseme.theory.multi_concept.regime import Regime
 
 # -- symmetries ----------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def _permuted(context: TrainingContext, weights_too: bool) -> Evidence:
             expected[name] = np.take(run[name], order, axis=1 if name.startswith("W") else 2)
         rows += _compare(f"full model, {title}", regime, context.train(other, moved), expected)
         if regime.prompt.is_pure:
-            rows += _compare(f"level B, {title}", regime, integrate(other, moved), expected)
+            rows += _compare(f"level B, {title}", regime, integrate_b(other, moved), expected)
     return Evidence(rows=tuple(rows), facts={"runs": list(RUNS)})
 
 
@@ -177,7 +177,7 @@ def _silence(context: TrainingContext, one_more: int) -> Evidence:
     regime = context.stochastic_regime.replace(ensemble={"seeds": 1})
     start = context.cached("silent start", lambda: _silent_start(context))
     run = context.cached("silent run", lambda: context.train(regime, start))
-    reduced = context.cached("silent recursion", lambda: integrate(regime, start))
+    reduced = context.cached("silent recursion", lambda: integrate_b(regime, start))
     steps, lam = regime.training.steps, regime.training.lam
     factor = float(np.prod([1 - step_size(regime, t) * lam for t in range(steps + one_more)]))
     before, width = project(start, regime.concepts.K1), regime.concepts.d_x + regime.concepts.d_y

@@ -21,7 +21,7 @@ from polyseme.checks.multi_concept.hypotheses import (
 )
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.dynamics.gate_flow import Event, flow
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.regime import Regime
 
 Widened = Callable[[Regime], Regime]
@@ -106,7 +106,7 @@ def _learned(context: TrainingContext, widened: Widened) -> Evidence:
         "record_every": LEARNING_STEPS,
     }
     regime = regime.replace(training=training)
-    end = integrate(regime, context.draw(regime))
+    end = integrate_b(regime, context.draw(regime))
     L, K1 = regime.prompt.L, regime.concepts.K1
     # The 0-1 error is a sum of probabilities of prompts: zero, or at least that of the rarest prompt.
     row = Compared(

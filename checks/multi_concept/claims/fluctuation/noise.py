@@ -21,7 +21,7 @@ from polyseme.theory.calculus.functions import SmoothReLU
 from polyseme.theory.calculus.staged import Definition
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.dynamics.noisy_run import NoiseRun, diagonal_blocks, integrate_noise, project_noisy
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -145,7 +145,7 @@ def _without_noise(context: TrainingContext, left: float) -> Evidence:
         training = {"steps": 40, "record_every": 10, "schedule": "constant", "eta": 4.0, "lam": 1e-3}
         plain = regime.replace(training=training)
         start = random_state(context, plain, size=0.3)
-        wanted = integrate(plain, start)
+        wanted = integrate_b(plain, start)
         recursion = derive("N", activation=plain.model.activation)
         found = integrate_noise(plain.replace(prompt={"sigma_y": left}), start, recursion=recursion)
         switched = integrate_noise(plain.replace(prompt={"sigma_y": left}), start)

@@ -22,6 +22,7 @@ from polyseme.theory.multi_concept.coefficients import constants, from_layout, p
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
 from polyseme.theory.multi_concept.dynamics.integrate import evaluate
 from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.model.letters import RANGES
 from polyseme.theory.multi_concept.numerics.lower import System, system_of
 from polyseme.theory.multi_concept.reference.dense import dense_coefficients, derived_coefficients, random_point
 from polyseme.theory.multi_concept.reference.prompt_gradients import prompt_gradients
@@ -51,7 +52,8 @@ def _closed_forms(context: TrainingContext, stated: Mapping[sp.Indexed, sp.Expr]
     # Summed over concepts, so that the derivative in a coefficient of concept k is that of its own prompts.
     loss = sp.Sum(Logistic(fw.e * derive("B").counted.f), (fw.k, 1, fw.K1))
     rows = [
-        Exact(name=f"d/d {x}", residual=_difference(differentiate(loss, x), formula)) for x, formula in stated.items()
+        Exact(name=f"d/d {x}", residual=_difference(differentiate(loss, x, RANGES), formula))
+        for x, formula in stated.items()
     ]
     return Evidence(rows=tuple(rows), facts={"prompt": "generic (k, e, n+), any L and m"})
 

@@ -24,7 +24,7 @@ from polyseme.checks.multi_concept.out_of_distribution.models import (
 )
 from polyseme.checks.multi_concept.out_of_distribution.scenarios import NAMED, Law, Scenario, scenario, training_law
 from polyseme.errors import PolysemeError
-from polyseme.theory.multi_concept.dynamics.integrate import integrate
+from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.outcome.out_of_distribution import decay, least_odds, reduced_model
 from polyseme.theory.multi_concept.prompts.law import prompt_probabilities
 from polyseme.theory.multi_concept.regime import Regime
@@ -180,7 +180,7 @@ def _attention_at(law: Law, gaps: np.ndarray) -> float:
 def _require_that_it_answers_what_is_shown(context: TrainingContext, regime: Regime, start: Arrays) -> None:
     """OutsideHypotheses unless on every prompt of training the answer is the sign that attention reads, true or not."""
     last = regime.replace(training={"record_every": max(1, regime.training.steps)})
-    path = context.cached("plain recursion", lambda: integrate(last, start))
+    path = context.cached("plain recursion", lambda: integrate_b(last, start))
     end = {name: array[-1:] for name, array in path.items()}
     base = training_law(context.one, start, pure=True)
     odds = float(least_odds(reduced_model(regime, start, end), base.regime, base.M, base.Q, whatever_is_shown=True)[0])
