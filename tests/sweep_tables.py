@@ -88,8 +88,6 @@ def every_verdict(regime: Regime) -> list[Record]:
     if verdict in ("supported", "refuted"):
         margin = m * lam / 0.02
         return [
-            a_record(
-                LEARNED, verdict, margin, 1.0, **{"share learned": 1.0 if verdict == "supported" else 0.25, "word": "x"}
-            )
+            a_record(LEARNED, verdict, margin, 1.0, share_learned=1.0 if verdict == "supported" else 0.25, word="x")
         ]
     return [a_record(LEARNED, verdict)]

@@ -109,7 +109,7 @@ def test_where_nothing_is_allowed_a_margin_is_zero_or_infinite(tmp_path):
 
 
 def test_a_claim_that_counts_exactly_has_no_margin(tmp_path):
-    of = write_sweep(tmp_path, POINTS[:8], lambda _: [a_record(LEARNED, "supported", 0.0, 0.0, **{"share learned": 1})])
+    of = write_sweep(tmp_path, POINTS[:8], lambda _: [a_record(LEARNED, "supported", 0.0, 0.0, share_learned=1)])
     status, said, told = call("map", of, "--show", "margin")
     assert status == 2 and said == "" and told.count("\n") == 1
     assert f"--show margin: {LEARNED} counts exactly (nothing is allowed), so it has no margin" in told
