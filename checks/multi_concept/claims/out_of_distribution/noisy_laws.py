@@ -1,7 +1,7 @@
 """Claims about tests with noise and several concepts in a word, and about models that were trained with them (THEORY.md section 7)."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from polyseme.checks.multi_concept.context import Arrays, TrainingContext
 from polyseme.checks.multi_concept.out_of_distribution.models import (
     NUDGE,
     REASON,
+    ScenarioFacts,
+    ScenarioRow,
     Trained,
     in_closed_form,
     nudged,
@@ -256,6 +258,23 @@ SGD_RULE = Equivalence(
 Predict = Callable[[Regime, Arrays], Arrays]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SgdScenarioRow(ScenarioRow):
+    """With the mean margin e f."""
+
+    margin_predicted: float
+    margin_measured: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SgdScenarioFacts(ScenarioFacts):
+    """The means of so many members after so many steps."""
+
+    members: int
+    steps: int
+    table: Sequence[SgdScenarioRow]
+
+
 def _elsewhere(context: TrainingContext, predict: Predict) -> Evidence:
     regime, final = sgd_ends(context)
     start, rows, table = context.start_of(context.member), [], []
@@ -280,16 +299,23 @@ def _elsewhere(context: TrainingContext, predict: Predict) -> Evidence:
             ),
         }
         wrong = ((sign * seen["f"] <= 0) * seen["probability"]).sum((1, 2, 3))
-        line: dict[str, float | str] = {"scenario": name, "error predicted": float(predicted.error(law.answers)[0])}
-        line["error measured"] = float(wrong.mean())
+        found = {}
         for what, (values, expected) in of.items():
             # As in the law of training: an output below 1 counts in units of the loss's own scale.
             scale = max(1.0, abs(float(values.mean()))) if what == "margin" else float(values.mean())
             rows.append(estimated(f"{what}: {name}", values, expected, scale))
-            line |= {f"{what} predicted": expected, f"{what} measured": float(values.mean())}
-        table.append(line)
+            found |= {f"{what}_predicted": expected, f"{what}_measured": float(values.mean())}
+        table.append(
+            SgdScenarioRow(
+                scenario=name,
+                step=regime.training.steps,
+                error_predicted=float(predicted.error(law.answers)[0]),
+                error_measured=float(wrong.mean()),
+                **found,
+            )
+        )
     return Evidence(
-        rows=tuple(rows), facts={"members": sgd_members(regime), "steps": regime.training.steps, "table": table}
+        rows=tuple(rows), facts=SgdScenarioFacts(members=sgd_members(regime), steps=regime.training.steps, table=table)
     )
 
 
@@ -302,6 +328,7 @@ ELSEWHERE_CLAIM = Claim(
     hypotheses=FOLLOWS_LEVEL_N,
     asserts=lambda: prediction,
     measure=_elsewhere,
+    facts=SgdScenarioFacts,
     rule=SGD_RULE,
     plan=lambda context: planned(
         context, rule=SGD_RULE, spread=0.025, rows=2 * len(ELSEWHERE), samples=sgd_members(context.regime)
