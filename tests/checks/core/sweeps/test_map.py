@@ -116,8 +116,9 @@ def test_a_claim_that_counts_exactly_has_no_margin(tmp_path):
     assert "type --show verdict, or one of the facts: 'share learned'" in told and not (of / "maps").exists()
 
 
-def test_facts_are_means(folder, tmp_path):
-    assert call("map", folder, "--show", "share learned", "--out", tmp_path)[0] == 0
+@pytest.mark.parametrize("fact", ["share learned", "share_learned"])
+def test_facts_are_means(folder, tmp_path, fact):
+    assert call("map", folder, "--show", fact, "--out", tmp_path)[0] == 0
     found = numbers(tmp_path / "every_concept_is_learned-share_learned.json")
     assert len(found["predicted"]) == 3
     (cell,) = [cell for cell in found["cells"] if cell["x"] == 2 and cell["y"] == 1e-3]
