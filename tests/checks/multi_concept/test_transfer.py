@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from polyseme.checks.core.evaluation import evaluate_claim
-from polyseme.checks.multi_concept.claims.out_of_distribution import laws as transfer
-from polyseme.checks.multi_concept.claims.out_of_distribution import lengths
-from polyseme.checks.multi_concept.claims.out_of_distribution import noisy_laws as noisy_transfer
-from polyseme.checks.multi_concept.claims.out_of_distribution import robustness as carrying
+from polyseme.checks.multi_concept.claims.out_of_distribution import laws, lengths, noisy_laws, robustness
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -30,7 +27,7 @@ REGIMES = {
     ),
     "full": LEARNED.replace(concepts={"d_x": 5, "d_y": 4, "K2": 1}),
 }
-BY_ID = {claim.id: claim for module in (lengths, transfer, carrying, noisy_transfer) for claim in module.CLAIMS}
+BY_ID = {claim.id: claim for module in (lengths, laws, robustness, noisy_laws) for claim in module.CLAIMS}
 EVERYWHERE = (
     "ood/any_length_has_its_closed_form",
     "ood/a_match_is_outvoted_at_odds_that_do_not_depend_on_the_length",

@@ -38,7 +38,7 @@ FEW = Hypothesis(
 )
 
 # The outputs of the first steps have to be small beside u = 1/(2 (2^L - 1)); beyond three times as much they let some
-# concepts be learned that no gate foresaw.
+# concepts be learned that no gate predicts.
 LARGEST_OUTPUT = 1.6
 ATTENTION, LEAST_NEURON = (0.01, 0.2), 0.001
 
@@ -112,7 +112,7 @@ Learned = Bool[np.ndarray, " concept"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foresight:
+class Prediction:
     """Which concepts a theory predicts to be learned, from them at their start, and in which regime it is asked."""
 
     where: Callable[[Regime], Regime]
@@ -198,10 +198,10 @@ class PredictedFacts(LearnedFacts):
     error: Share
 
 
-def _fates(context: TrainingContext, foresight: Foresight) -> Evidence:
-    regime = foresight.where(context.one)
+def _fates(context: TrainingContext, prediction: Prediction) -> Evidence:
+    regime = prediction.where(context.one)
     of = concepts_of(regime, context)
-    predicted, lives = foresight.learned(of), living(of)
+    predicted, lives = prediction.learned(of), living(of)
     learned = learned_by(of)
     row = Exact(name="concepts whose fate was not predicted", residual=sp.Integer(int((learned != predicted).sum())))
     facts = PredictedFacts(
@@ -256,14 +256,14 @@ PREDICTED = Claim(
     formula=r"k \text{ learned} \iff \exists i, j:\ r_i > 0 > r_j,\ n_c \alpha_i + n_d \beta_i > 0,\ n_c \alpha_j - n_d \beta_j > 0 \ (t = 0)\ \text{ and }\ \lambda < \lambda_c(k)",
     section="6",
     hypotheses=(PURE, MATCHED, FAIR, LOGISTIC_RELU, FEW, OVERLAPS, SMALL, OFF),
-    asserts=lambda: Foresight(where=lambda regime: regime, learned=by_thresholds),
+    asserts=lambda: Prediction(where=lambda regime: regime, learned=by_thresholds),
     measure=_fates,
     facts=PredictedFacts,
     rule=ExactZero(reason="concepts are counted: the number whose fate was not predicted is a whole one"),
     negative_control=NegativeControl(
         name="the penalty does not matter",
         statement="learned if and only if the gates say so, also in a wide network under five times lam_c",
-        asserts=lambda: Foresight(where=_heavily_penalised, learned=by_gates_alone),
+        asserts=lambda: Prediction(where=_heavily_penalised, learned=by_gates_alone),
     ),
     uses=(SINGLE_CONCEPTS.id, WHICH.id, PENALTY.id),
     rests_on=(

@@ -52,11 +52,11 @@ def possible(context: TrainingContext, scenarios: tuple[Scenario, ...]) -> list[
 ALL = (*NAMED, *(scenario(name) for name in COMBINED))
 
 
-Foreseeing = Callable[[Law], Predict]
+PredictOf = Callable[[Law], Predict]
 """What is predicted of a law, given the pure prompts of training."""
 
 
-def _predicted(context: TrainingContext, predicting: Foreseeing) -> Evidence:
+def _predicted(context: TrainingContext, predicting: PredictOf) -> Evidence:
     asserted, rows, table = predicting(pure_law(context)), [], []
     for one in trained(context):
         for each, law in possible(context, ALL):

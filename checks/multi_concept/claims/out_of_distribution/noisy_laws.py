@@ -241,7 +241,7 @@ NOISE = Claim(
 
 # -- trained with noise, by SGD ----------------------------------------------------------------------------------
 
-ELSEWHERE = (
+OTHER_LAWS = (
     "training",
     "length=2",
     "length=16",
@@ -275,16 +275,16 @@ class SgdScenarioFacts(ScenarioFacts):
     table: Sequence[SgdScenarioRow]
 
 
-def _elsewhere(context: TrainingContext, predict: Predict) -> Evidence:
+def _on_other_laws(context: TrainingContext, predict: Predict) -> Evidence:
     regime, final = sgd_ends(context)
     start, rows, table = context.start_of(context.member), [], []
     said = {name: np.asarray(array)[None] for name, array in predict(regime, start).items()}
     model = reduced_model(regime.replace(ensemble={"seeds": 1}), start, said)
-    for name in ELSEWHERE:
+    for name in OTHER_LAWS:
         law = scenario(name).change(training_law(regime, start, pure=True))
         predicted = in_closed_form(model, law)
         seen = context.cached(
-            f"SGD elsewhere {name}",
+            f"SGD on other laws {name}",
             lambda law=law: context.counted_outcomes(law.regime, final | {"r": start["r"]}, law.M, law.Q),
         )
         sign = law.answers * np.array([1.0, -1.0])[:, None]
@@ -319,7 +319,7 @@ def _elsewhere(context: TrainingContext, predict: Predict) -> Evidence:
     )
 
 
-ELSEWHERE_CLAIM = Claim(
+BY_SGD = Claim(
     id="ood/noisy_sgd_does_elsewhere_what_level_n_says",
     statement="Full models trained by SGD in this regime, with its noise and its extras, and tested on pure prompts of other lengths, "
     "frequencies, signs, concepts and cones have on average the output and the attention that level N says, within three percent.",
@@ -327,11 +327,11 @@ ELSEWHERE_CLAIM = Claim(
     section="7",
     hypotheses=FOLLOWS_LEVEL_N,
     asserts=lambda: prediction,
-    measure=_elsewhere,
+    measure=_on_other_laws,
     facts=SgdScenarioFacts,
     rule=SGD_RULE,
     plan=lambda context: planned(
-        context, rule=SGD_RULE, spread=0.025, rows=2 * len(ELSEWHERE), samples=sgd_members(context.regime)
+        context, rule=SGD_RULE, spread=0.025, rows=2 * len(OTHER_LAWS), samples=sgd_members(context.regime)
     ),
     negative_control=NegativeControl(
         name="level B", statement="those of level B, as if trained without noise", asserts=lambda: without_noise
@@ -340,4 +340,4 @@ ELSEWHERE_CLAIM = Claim(
     rests_on=(STATISTICS,),
 )
 
-CLAIMS = (ANY_PROMPT, NOISE, ELSEWHERE_CLAIM)
+CLAIMS = (ANY_PROMPT, NOISE, BY_SGD)
