@@ -14,6 +14,8 @@ from polyseme.checks.core.sweeps.mapped import chosen_keys, read_sweep, sheet_of
 from polyseme.checks.core.sweeps.maps import draw_map
 from polyseme.checks.multi_concept.claims import CLAIMS
 
+FATES = "dynamics/concepts_learned_are_those_foreseen"
+"""A claim whose facts are shares and numbers of concepts."""
 SOBOL = (
     GRID.replace("[sweep]", "[sweep]\ndesign = 'sobol'\npoints = 90")
     .replace(", count = 5", "")
@@ -35,8 +37,8 @@ def tables(folder: Path) -> dict:
     }
 
 
-def drawn(swept, show="verdict"):
-    return draw_map(swept, LEARNED, chosen_keys(swept, None, None), show, CLAIMS).figure
+def drawn(swept, show="verdict", claim=LEARNED):
+    return draw_map(swept, claim, chosen_keys(swept, None, None), show, CLAIMS).figure
 
 
 def figures() -> dict:
@@ -232,9 +234,9 @@ def test_words_upwards_have_room_and_marks_stand_at_the_values(tmp_path):
 @pytest.mark.parametrize(("fact", "value"), [("share learned", 1.0), ("concepts", 2.0)])
 def test_a_fact_that_is_constant_has_one_colour_or_the_scale_of_shares(tmp_path, fact, value):
     of = write_sweep(
-        tmp_path, over_grid(m=WIDTHS, lam=LAM, seed=(0,)), lambda _: [a_record(LEARNED, "supported", **{fact: value})]
+        tmp_path, over_grid(m=WIDTHS, lam=LAM, seed=(0,)), lambda _: [a_record(FATES, "supported", **{fact: value})]
     )
-    figure = drawn(read_sweep(of), fact)
+    figure = drawn(read_sweep(of), fact, FATES)
     if fact == "concepts":
         assert len(figure.axes) == 1 and legend(figure)[0] == "concepts = 2, everywhere that there is a number"
     else:
