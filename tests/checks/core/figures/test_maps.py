@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, write_sweep
+from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.figures.number_map import triangulated
-from polyseme.checks.core.sweeps.mapped import chosen_keys, read_sweep, sheet_of
+from polyseme.checks.core.sweeps.mapped import chosen_keys, sheet_of
 from polyseme.checks.core.sweeps.maps import draw_map
 from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.theory import THEORY
+from polyseme.theory.multi_concept.regime import Regime
 
 FATES = "dynamics/concepts_learned_are_those_foreseen"
 """A claim whose facts are shares and numbers of concepts."""
@@ -38,7 +40,7 @@ def tables(folder: Path) -> dict:
 
 
 def drawn(swept, show="verdict", claim=LEARNED):
-    return draw_map(swept, claim, chosen_keys(swept, None, None), show, CLAIMS).figure
+    return draw_map(swept, claim, chosen_keys(swept, None, None), show, THEORY, CLAIMS).figure
 
 
 def figures() -> dict:
@@ -197,10 +199,7 @@ def test_ticks_stand_at_the_values_and_words_do_not_meet(swept):
 
 
 def test_every_key_has_words():
-    from polyseme.checks.core.figures.symbols import SYMBOLS
-    from polyseme.checks.core.sweeps.axes import tables as keys
-
-    assert set(SYMBOLS) == set(keys())
+    assert all(key.label for key in Regime.keys().values())
 
 
 def test_sheets_of_all_claims_have_the_same_axes(swept):
@@ -218,7 +217,7 @@ def test_words_upwards_have_room_and_marks_stand_at_the_values(tmp_path):
         write_sweep(tmp_path, points, lambda _: [a_record(LEARNED, "not_applicable")], text=text, total=len(points))
     )
     for show in ("verdict", "margin"):
-        figure = draw_map(of, LEARNED, ("m", "batch"), show, CLAIMS).figure
+        figure = draw_map(of, LEARNED, ("m", "batch"), show, THEORY, CLAIMS).figure
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
         axes = figure.axes[0]

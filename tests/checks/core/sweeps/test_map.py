@@ -15,13 +15,14 @@ from sweep_tables import (
     a_record,
     every_verdict,
     over_grid,
+    read_sweep,
     write_sweep,
 )
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.figures.number_map import cell_numbers
 from polyseme.checks.core.sweeps.axes import Range, Values
-from polyseme.checks.core.sweeps.mapped import chosen_keys, read_sweep, sheet_of
+from polyseme.checks.core.sweeps.mapped import chosen_keys, sheet_of
 from polyseme.checks.core.sweeps.scales import scale_of
 
 # Lines take thousands of regimes; run-time types are checked where all kinds of maps are drawn, in the tests of figures' colours.

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from command_line import call
 from one_key import WIDTH, mixed, one_key, write_profile
-from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, write_sweep
+from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.sweeps.boundaries import Plane, asked
-from polyseme.checks.core.sweeps.mapped import chosen_keys, profile_of, read_sweep, share_supported
+from polyseme.checks.core.sweeps.mapped import chosen_keys, profile_of, share_supported
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 STEM = "every_concept_is_learned"
