@@ -230,6 +230,7 @@ def test_words_upwards_have_room_and_marks_stand_at_the_values(tmp_path):
         assert sorted(marks) == pytest.approx(np.log([1, 2, 64]))
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(("fact", "value"), [("share learned", 1.0), ("concepts", 2.0)])
 def test_a_fact_that_is_constant_has_one_colour_or_the_scale_of_shares(tmp_path, fact, value):
     of = write_sweep(

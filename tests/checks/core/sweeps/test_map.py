@@ -9,6 +9,7 @@ from command_line import call
 from sweep_tables import (
     EQUAL,
     GRID,
+    KEYS,
     LAM,
     LEARNED,
     WIDTHS,
@@ -272,7 +273,7 @@ def test_a_sweep_without_a_point_yet_is_refused(tmp_path):
 
 def test_scales_are_those_of_the_axis():
     def kind(axis, *seen):
-        return scale_of("lam", axis, seen, celled=True).kind
+        return scale_of(KEYS["lam"], axis, seen, celled=True).kind
 
     def values(*x):
         return Values(key="lam", values=x)
@@ -281,14 +282,14 @@ def test_scales_are_those_of_the_axis():
     assert kind(values(2.0, 4.0, 8.0, 16.0)) == kind(values(1.0, 2.0, 4.0)) == kind(values(1.0, 2.0, 8.0)) == "log"
     assert kind(values(100.0, 101.0, 102.0)) == kind(values(1.0, 2.0)) == kind(values(2.0, 3.0, 4.0, 5.0)) == "linear"
     assert kind(values(0.0, 1e-3, 1e-1)) == "asinh" and kind(values(0.0, 0.1, 0.2)) == "linear"
-    assert kind(Range(key="lam", first=1.0, last=100.0, scale="linear", count=5)) == "linear"
-    assert kind(Range(key="lam", first=1.0, last=2.0, scale="log", count=5)) == "log"
+    assert kind(Range(key="lam", whole=False, first=1.0, last=100.0, scale="linear", count=5)) == "linear"
+    assert kind(Range(key="lam", whole=False, first=1.0, last=2.0, scale="log", count=5)) == "log"
     assert kind(values(16, "population")) == "names" and kind(None, 0.5, 5.0) == "log"
 
 
 @pytest.mark.parametrize("given", [(1.0, 10.0, 100.0), (0.0, 1e-3, 1e-1), (1.0, 2.0, 3.0), (5.0,), (0.0,)])
 def test_each_value_is_in_the_middle_of_its_cell(given):
-    scale = scale_of("lam", Values(key="lam", values=given), (), celled=True)
+    scale = scale_of(KEYS["lam"], Values(key="lam", values=given), (), celled=True)
     edges, middle = scale.even(scale.edges()), scale.even(np.array(given))
     assert (np.diff(edges) > 0).all() and ((edges[:-1] < middle) & (middle < edges[1:])).all()
     np.testing.assert_allclose(scale.back(edges), scale.edges())
