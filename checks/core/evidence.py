@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from polyseme.errors import PolysemeError
-
-import numpy as np
 
 BEYOND = 1e300
 """A difference, or a jump, that has no size: one run left the numbers, or went where only round-off decides."""
