@@ -238,7 +238,7 @@ def _(context, regime, start, theory):
         "## The full model\n\nNow the transformer itself, by descent on the exact expected loss, from the same weights. Largest "
         "difference from the recursion over all records, relative to the largest coefficient:\n\n| coefficient | difference |\n|:--|:--|\n"
         f"{_rows}\n\nRound-off may make it {bound:.1e}: {COLLECTED}. A nudge of the start grows by "
-        f"{evidence.facts['growth of a nudge']} here. The rule's verdict: **{judgement.verdict}** ({judgement.sentence})."
+        f"{evidence.facts.growth_of_a_nudge} here. The rule's verdict: **{judgement.verdict}** ({judgement.sentence})."
     )
     return bound, differences, full, judgement
 

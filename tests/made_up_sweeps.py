@@ -31,10 +31,10 @@ def write_sweep(
         }
         record = {"id": claim, "verdict": verdict, "facts": facts, **empty}
         kept = {"regime": regime.model_dump(mode="json"), "records": [record], "quarantined": False}
-        rows += list(rows_of(number, f"{number:064x}", kept, code="c" * 64))
+        rows += list(rows_of(number, f"{number:064x}", kept, Regime.keys(), code="c" * 64))
     plan = {"source": f"/some/where/{folder.name}.toml", "points": len(rows), "code": "c" * 64}
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / TABLE, iter(rows), {"polyseme.plan": json.dumps(plan), "polyseme.grid": ""})
+    write_table(folder / TABLE, iter(rows), {"polyseme.plan": json.dumps(plan), "polyseme.grid": ""}, Regime)
     return folder
 
 
@@ -42,10 +42,31 @@ def fates(learned: int, concepts: int, *, predicted: int | None = None, ratio: f
     """What the claim about which concepts are learned says, with so many of them."""
     expected = learned if predicted is None else predicted
     facts = {
-        "share learned": learned / concepts,
-        "all learned": int(learned == concepts),
-        "learned though not predicted": max(learned - expected, 0),
-        "predicted and not learned": max(expected - learned, 0),
-        "lam over typical lam_c": ratio,
+        "concepts": concepts,
+        "share_learned": learned / concepts,
+        "share_predicted": expected / concepts,
+        "all_learned": int(learned == concepts),
+        "all_predicted": int(expected == concepts),
+        "learned_though_not_predicted": max(learned - expected, 0),
+        "predicted_and_not_learned": max(expected - learned, 0),
+        "share_of_neurons_living": 0.5,
+        "lam_over_typical_lam_c": ratio,
+        "attention": 0.9,
+        "error": 0.0,
     }
     return ("supported" if learned == expected else "refuted"), facts
+
+
+def by_sgd(learned: bool) -> Outcome:
+    """What the claim about SGD says, with all concepts learned or none."""
+    facts = {
+        "steps": 100,
+        "time_over_m": 20.0,
+        "lam_m_K1": 0.01,
+        "share_learned": float(learned),
+        "all_learned": int(learned),
+        "attention": 0.9,
+        "error_on_pure_prompts": 0.0,
+        "smallest_margin": 1.0,
+    }
+    return ("supported" if learned else "refuted"), facts

@@ -51,7 +51,7 @@ def mixed(regime: Regime) -> list[Record]:
         measured = 0.0
     if seed == 5:
         measured, allowed = 1.0, 0.0
-    facts = {"share learned": min(1.0, (seed + 1) / m), "growth": 3.0 * seed * m}
+    facts = {"share_learned": min(1.0, (seed + 1) / m), "growth": 3.0 * seed * m}
     return [a_record(LEARNED, verdict, abs(measured), allowed, **facts)]
 
 

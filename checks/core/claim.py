@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from polyseme.checks.core.evidence import Evidence
+from polyseme.checks.core.evidence import Evidence, Facts
 from polyseme.checks.core.provenance import Basis
 from polyseme.errors import PolysemeError
 
@@ -144,6 +144,7 @@ class Claim:
     `measure(context, asserted)` gathers the evidence for it, and is run for the negative control's assertion too.
     A claim of scope `any regime` looks at nothing of the regime: it is decided in symbols or at sizes of its own.
     `plan(context)` says how many samples a statistical claim will take; it is recorded before they are taken.
+    `facts`: the type of the evidence's facts, where something reads them.
     """
 
     id: str
@@ -160,6 +161,7 @@ class Claim:
     rests_on: tuple[Basis, ...] = ()
     plan: Callable[[Any], Plan] | None = None
     scope: Literal["any regime", "this regime"] = "this regime"
+    facts: type[Facts] | None = None
 
     @property
     def family(self) -> str:

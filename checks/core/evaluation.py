@@ -13,7 +13,7 @@ import sympy as sp
 from polyseme.checks.core.budget import settle
 from polyseme.checks.core.claim import Claim, Judgement, OutsideHypotheses, Plan, Verdict
 from polyseme.checks.core.context import Context
-from polyseme.checks.core.evidence import Evidence
+from polyseme.checks.core.evidence import Evidence, Facts
 from polyseme.checks.core.provenance import Record
 from polyseme.checks.core.spelling import nearest
 from polyseme.errors import PolysemeError
@@ -245,10 +245,10 @@ def exit_status(records: Iterable[Mapping[str, Any]]) -> int:
 
 
 def as_plain(value: Any) -> Any:
-    """Evidence as nested plain data for JSON: dataclasses as dicts with their kind, expressions as text."""
+    """Evidence as nested plain data for JSON: dataclasses as dicts with their kind, facts without one, expressions as text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return fields if isinstance(value, Evidence) else {"kind": type(value).__name__.lower(), **fields}
+        return fields if isinstance(value, Evidence | Facts) else {"kind": type(value).__name__.lower(), **fields}
     if isinstance(value, Mapping):
         return {str(key): as_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,10 +1,15 @@
 """Evidence: raw measurements, without a threshold and without a verdict, so that verdicts can be found again."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from polyseme.errors import PolysemeError
 
 BEYOND = 1e300
 """A difference, or a jump, that has no size: one run left the numbers, or went where only round-off decides."""
@@ -126,9 +131,62 @@ class Distance:
 Row = Exact | Compared | Estimated | Fitted | Bounded | Counted | Points | Distance
 
 
+_UNIT_INTERVAL = "between 0 and 1"
+Share = Annotated[float, _UNIT_INTERVAL]
+"""A fact between 0 and 1, such as a probability: pictures draw it on a scale from 0 to 1."""
+Flag = Annotated[int, _UNIT_INTERVAL]
+"""A fact that is 1 or 0, yes or no; its mean over several points is a share."""
+
+
+_adapter = cache(TypeAdapter)
+F = TypeVar("F", bound="Facts")  # typing.Self is unknown to the check of types in tests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a check saw besides its rows, as typed fields: the base of facts that a figure, a table or another check reads.
+
+    The names of the fields are the keys in results.json. Lines of a table within facts derive from it too. Facts that nothing
+    reads may be a plain mapping.
+    """
+
+    @classmethod
+    def read(cls: type[F], facts: Mapping[str, Any], *, source: str) -> F:
+        """Facts from their JSON; a space and an underscore in a name are the same. PolysemeError if some are missing or are not of their type."""
+        try:
+            return _adapter(cls).validate_python({key.replace(" ", "_"): value for key, value in facts.items()})
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            where, got = ".".join(map(str, first["loc"])), ", ".join(map(repr, facts)) or "none"
+            raise PolysemeError(
+                f"{source}: got the facts {got}, expected {cls.__name__} ({where}: {first['msg'].lower()}); "
+                "type the command that wrote them again, since another version of polyseme did"
+            ) from None
+
+    @classmethod
+    def of(cls: type[F], record: Mapping[str, Any]) -> F | None:
+        """The facts of a record of results.json; None if the claim has no evidence."""
+        return cls.read(record["evidence"].get("facts", {}), source=record["id"]) if record["evidence"] else None
+
+    @classmethod
+    def find(cls: type[F], records: Iterable[Mapping[str, Any]], claim: str) -> F | None:
+        """The facts of a claim among the records of results.json; None if it is not there or has no evidence."""
+        return next((cls.of(record) for record in records if record["id"] == claim), None)
+
+    @classmethod
+    def is_share(cls, name: str) -> bool:
+        """Whether the fact of that name lies between 0 and 1."""
+        return _UNIT_INTERVAL in get_args(get_type_hints(cls, include_extras=True).get(name.replace(" ", "_")))
+
+
+def in_words(name: str) -> str:
+    """The name of a fact as a reader sees it, with spaces for underscores; a symbol such as W_Q or sigma_0 stays as it is."""
+    return name if re.fullmatch(r"[A-Za-z]+_[A-Za-z0-9]", name) else name.replace("_", " ")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Raw measurements, without a verdict: rows of one kind, and the facts of the run (grid, seeds, sizes)."""
 
     rows: tuple[Row, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | Mapping[str, Any] = field(default_factory=dict)

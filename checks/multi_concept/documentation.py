@@ -26,6 +26,7 @@ from polyseme.checks.multi_concept.conditions.formatting import (
     shares_rows,
     short_rows,
 )
+from polyseme.checks.multi_concept.out_of_distribution.models import ScenarioFacts
 from polyseme.checks.multi_concept.steps import STEPS
 from polyseme.files import write_atomic
 from polyseme.theory.multi_concept.regime import Regime
@@ -86,7 +87,7 @@ BY_SGD = "ood/noisy_sgd_does_elsewhere_what_level_n_says"
 
 
 def scenarios_table(records: Mapping[str, dict[str, Any]], *claims: str) -> str:
-    """A Markdown table of the tables in the facts of some claims: what was predicted and what was measured, a row per scenario.
+    """A Markdown table of the scenarios in the facts of some claims: what was predicted and what was measured on each.
 
     A claim without evidence has no rows.
     """
@@ -95,13 +96,10 @@ def scenarios_table(records: Mapping[str, dict[str, Any]], *claims: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     for claim in claims:
-        facts = (records[claim]["evidence"] or {}).get("facts", {})
-        for line in facts.get("table", ()):
-            step = line.get("step", facts.get("steps", ""))
-            numbers = (
-                f"{line[f'{what} {side}']:.4f}" for what in ("error", "attention") for side in ("predicted", "measured")
-            )
-            lines.append(f"| `{line['scenario']}` | {step} | {' | '.join(numbers)} |")
+        facts = ScenarioFacts.of(records[claim])
+        for row in facts.table if facts else ():
+            numbers = (row.error_predicted, row.error_measured, row.attention_predicted, row.attention_measured)
+            lines.append(f"| `{row.scenario}` | {row.step} | {' | '.join(f'{x:.4f}' for x in numbers)} |")
     return "\n".join(lines)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from polyseme.checks.multi_concept.curves import Curves, level_of, noisy_curves, theory_curves
 from polyseme.checks.multi_concept.out_of_distribution.curves import (
     QUANTITIES,
-    Elsewhere,
-    elsewhere,
+    OtherLaw,
+    on_other_laws,
     pure_laws,
     same_as_training,
 )
@@ -94,7 +94,7 @@ def draw_figures(
         drawings.append(learning_drawing(regime, curves, name))
     if "out_of_distribution" in only:
         with waiting("test on other laws") as progress:
-            found = elsewhere(regime, initial, simulation, theory, scenarios, progress=progress)
+            found = on_other_laws(regime, initial, simulation, theory, scenarios, progress=progress)
         drawings.append(transfer_drawing(regime, curves, found, name))
     paths = [path for one in drawings for path in save_figure(one.figure, out, one.stem)]
     arrays = {key: array for one in drawings for key, array in one.arrays.items()}
@@ -154,7 +154,7 @@ def learning_drawing(regime: Regime, curves: Curves, name: str) -> Drawing:
     )
 
 
-def transfer_drawing(regime: Regime, curves: Curves, found: Sequence[Elsewhere], name: str) -> Drawing:
+def transfer_drawing(regime: Regime, curves: Curves, found: Sequence[OtherLaw], name: str) -> Drawing:
     """The same models on other laws, a row for each."""
     from polyseme.checks.multi_concept.figures.out_of_distribution import Row, out_of_distribution
 

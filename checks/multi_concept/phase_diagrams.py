@@ -1,8 +1,12 @@
 """Which share of concepts is learned, over the width, the number of concepts and the penalty: what the figure of thresholds draws."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 
+from polyseme.checks.core.evidence import Facts
 from polyseme.checks.multi_concept.sampling.concepts import alternating
 from polyseme.checks.multi_concept.stochastic.ensembles import Stream, generator
 from polyseme.theory.multi_concept.dynamics.concepts import Concepts, Numbers, Start
@@ -18,6 +22,44 @@ NEURONS = 256
 WIDTHS, CONCEPTS, LAM = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64), (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), 1e-3
 SWEPT_WIDTHS, SWEPT_CONCEPTS = (4, 16, 64), 2
 RATIOS = tuple(float(x) for x in np.round(np.geomspace(0.25, 2.5, 19), 4))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagram(Facts):
+    """Shares of concepts learned at one penalty: `share` has a row for each width m and a column for each number K1.
+
+    Of each width: from how many starts, the K1 at which the penalty is critical, and the share by the law of the width.
+    """
+
+    m: Sequence[int]
+    K1: Sequence[int]
+    share: Sequence[Sequence[float]]
+    starts: Sequence[int]
+    critical_K1: Sequence[float]
+    law_of_the_width: Sequence[float]
+    lam: float
+    fixed: Mapping[str, float | int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyCurve(Facts):
+    """The share of concepts learned over the penalty at one width, each from so many starts; lam_c, and the law of the width."""
+
+    m: int
+    lam: Sequence[float]
+    share: Sequence[float]
+    starts: int
+    critical: float
+    law_of_the_width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltySweep(Facts):
+    """Such curves for several widths."""
+
+    K1: int
+    curves: Sequence[PenaltyCurve]
+    fixed: Mapping[str, float | int]
 
 
 def learned(of: Concepts, steps: int) -> Bool[np.ndarray, " member"]:
@@ -55,34 +97,37 @@ def _shares(
     return [float(x) for x in found.reshape(-1, members).mean(axis=1)], members
 
 
-def over_width_and_concepts() -> dict[str, object]:
+def over_width_and_concepts() -> Diagram:
     """The share of concepts learned over (m, K1) at one penalty, and the K1 at which that penalty is critical."""
     K1 = np.array(CONCEPTS, dtype=np.float64)
     found = [_shares(m, np.full(len(K1), LAM), 1 / K1, number=7) for m in WIDTHS]
-    return {
-        "m": list(WIDTHS),
-        "K1": list(CONCEPTS),
-        "share": [shares for shares, _ in found],
-        "starts": [members for _, members in found],
-        "critical K1": [typical_critical_penalty(m, 1) / LAM for m in WIDTHS],
-        "law of the width": [share_learnable(m) for m in WIDTHS],
-        "lam": LAM,
-        "fixed": FIXED,
-    }
+    return Diagram(
+        m=WIDTHS,
+        K1=CONCEPTS,
+        share=[shares for shares, _ in found],
+        starts=[members for _, members in found],
+        critical_K1=[typical_critical_penalty(m, 1) / LAM for m in WIDTHS],
+        law_of_the_width=[share_learnable(m) for m in WIDTHS],
+        lam=LAM,
+        fixed=FIXED,
+    )
 
 
-def over_penalty() -> dict[str, object]:
+def over_penalty() -> PenaltySweep:
     """The share of concepts learned over the penalty for several widths, with the critical one of each."""
-    curves = {}
+    curves = []
     for m in SWEPT_WIDTHS:
         critical = typical_critical_penalty(m, SWEPT_CONCEPTS)
         lam = critical * np.array(RATIOS)
         shares, members = _shares(m, lam, np.full(len(lam), 1 / SWEPT_CONCEPTS), number=8)
-        curves[str(m)] = {
-            "lam": [float(x) for x in lam],
-            "share": shares,
-            "starts": members,
-            "critical": critical,
-            "law of the width": share_learnable(m),
-        }
-    return {"K1": SWEPT_CONCEPTS, "curves": curves, "fixed": FIXED}
+        curves.append(
+            PenaltyCurve(
+                m=m,
+                lam=[float(x) for x in lam],
+                share=shares,
+                starts=members,
+                critical=critical,
+                law_of_the_width=share_learnable(m),
+            )
+        )
+    return PenaltySweep(K1=SWEPT_CONCEPTS, curves=curves, fixed=FIXED)

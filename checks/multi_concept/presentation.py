@@ -14,9 +14,9 @@ from polyseme.checks.core.theory import Progress
 from polyseme.checks.multi_concept.curves import Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
 from polyseme.checks.multi_concept.out_of_distribution.curves import (
     DEFAULT,
-    Elsewhere,
+    OtherLaw,
     can_keep_weights,
-    elsewhere,
+    on_other_laws,
     thinned,
     without_weights,
 )
@@ -34,7 +34,7 @@ class Shown:
 
     regime: Regime
     curves: Curves
-    other_laws: Sequence[Elsewhere]
+    other_laws: Sequence[OtherLaw]
     recursion: Recursion
 
     @property
@@ -69,10 +69,12 @@ def present(regime: Regime, claims: Sequence[Claim], *, progress: Callable[[str]
     level = level_of(regime, initial)
     integrated = noisy_curves if level == "N" else theory_curves
     theory = integrated(regime, initial, progress=progress(f"integrate level {level or 'B'}"))
-    found: list[Elsewhere] = []
+    found: list[OtherLaw] = []
     if with_laws:
         laws = [scenario(each) for each in DEFAULT]
-        found = elsewhere(regime, initial, thinned(simulation), theory, laws, progress=progress("test on other laws"))
+        found = on_other_laws(
+            regime, initial, thinned(simulation), theory, laws, progress=progress("test on other laws")
+        )
     return Shown(
         regime=regime,
         curves=Curves(simulation=without_weights(simulation), theory=theory, level=level),

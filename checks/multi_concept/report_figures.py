@@ -12,7 +12,7 @@ from polyseme.checks.multi_concept.drawings import Drawing, learning_drawing, tr
 from polyseme.checks.multi_concept.figures.error_curve import error_curve_figure, error_curve_note
 from polyseme.checks.multi_concept.figures.fluctuation import deviation_figure, phase_figure
 from polyseme.checks.multi_concept.figures.thresholds import threshold_figure
-from polyseme.checks.multi_concept.out_of_distribution.curves import Elsewhere
+from polyseme.checks.multi_concept.out_of_distribution.curves import OtherLaw
 from polyseme.theory.multi_concept.regime import Regime
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _THRESHOLDS = (
 def report_figures(
     regime: Regime,
     curves: Curves,
-    found: Sequence[Elsewhere],
+    found: Sequence[OtherLaw],
     records: Sequence[Record],
     out: Path,
     *,

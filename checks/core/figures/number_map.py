@@ -26,8 +26,6 @@ _SPECK = 0.02
 _EXACT: dict[str, Any] = {"marker": "o", "mfc": "white", "mec": STONE, "ms": 3.5, "mew": 0.9, "ls": "none"}
 _INFINITE: dict[str, Any] = {"marker": "x", "color": RED, "ms": 4.5, "mew": 1.2, "ls": "none"}
 _NONE: dict[str, Any] = {"marker": "_", "color": STONE, "ms": 5, "mew": 1.0, "ls": "none"}
-SHARES = ("share", "attention", "error", "all ")
-"""How names of facts begin that lie between 0 and 1."""
 
 
 def number_map(
@@ -85,7 +83,7 @@ def _colours(frame: MapFrame, drawn: Any, values: Float[np.ndarray, "..."], seve
 def _ends(sheet: Sheet, values: Float[np.ndarray, "..."]) -> dict[str, Any]:
     """The ends of the colours: those of shares are fixed; of a single value some room, or there is no scale."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if sheet.show.startswith(SHARES) and low >= 0 and high <= 1:
+    if sheet.is_share and low >= 0 and high <= 1:
         return {"vmin": 0.0, "vmax": 1.0}
     return {"vmin": low, "vmax": high} if high > low else {"vmin": low - 0.5, "vmax": high + 0.5}
 

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from polyseme.checks.core.figures.map_frame import Entry, Known, even, number, round_numbers
-from polyseme.checks.core.figures.number_map import SHARES
 from polyseme.checks.core.figures.palette import BLUE, INK
 from polyseme.checks.core.figures.profile_frame import ProfileFrame, Upward
 from polyseme.checks.core.figures.style import style
@@ -88,7 +87,7 @@ def _upward(sheet: Profile, rows: Mapping[str, Any]) -> Upward:
         named = {place: number(x) for place, x in zip(even(scale, ticks), ticks, strict=True)}
         return Upward(label="measured / allowed", first=first, last=last, ticks=named, below=below, above=above)
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if sheet.show.startswith(SHARES) and low >= 0 and high <= 1:
+    if sheet.is_share and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     if high == low:
         low, high = low - 0.5, high + 0.5

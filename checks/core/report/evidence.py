@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from polyseme.checks.core.evidence import in_words
+
 _COLUMNS = {
     "exact": {"name": "name", "residual": "residual"},
     "compared": {
@@ -71,7 +73,9 @@ def fact_tables(facts: Mapping[str, Any]) -> dict[str, EvidenceTable]:
     for key, value in facts.items():
         lines = value if isinstance(value, list) and all(isinstance(line, Mapping) for line in value) else []
         if len(lines) > 1 and all(line.keys() == lines[0].keys() for line in lines):
-            tables[key] = EvidenceTable(columns=tuple(lines[0]), rows=[tuple(line.values()) for line in lines])
+            tables[key] = EvidenceTable(
+                columns=tuple(map(in_words, lines[0])), rows=[tuple(line.values()) for line in lines]
+            )
     return tables
 
 

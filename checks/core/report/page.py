@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from polyseme.checks.core.budget import SUITE_FALSE_ALARM
 from polyseme.checks.core.claim import VERDICTS
+from polyseme.checks.core.evidence import in_words
 from polyseme.checks.core.provenance import GROUNDS
 from polyseme.checks.core.report.argument import home, plates_of, steps_of
 from polyseme.checks.core.report.drawing import inlined, steps_graph, strip
@@ -74,6 +75,7 @@ def environment(meanings: Mapping[str, str], *folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
+        "in_words": in_words,
         "number": number,
         "math": mathml,
         "anchor": anchor,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from polyseme.checks.core.evidence import in_words
 from polyseme.checks.core.rules.bound import proportion_interval
 from polyseme.checks.core.sweeps.axes import Axis, Range, Values
 from polyseme.checks.core.sweeps.folder import TABLE
@@ -66,13 +67,15 @@ class Rows:
 
     claim: str
     show: str
-    """`verdict`, `margin` or the name of a fact."""
+    """`verdict`, `margin` or the name of a fact, in words."""
     x: Scale
     celled: bool
     """Whether points lie on a grid, and share cells."""
     verdicts: tuple[str, ...]
     numbers: Float[np.ndarray, " point"]
     """The margin or the fact; NaN where there is none. Where nothing is allowed a margin is 0 if nothing was measured, or infinite."""
+    is_share: bool = False
+    """Whether the fact lies between 0 and 1."""
 
     def centre(self, points: Sequence[int]) -> float:
         """The median of the margins of these points, zeros and infinite ones among them, or the mean of a fact; NaN if there is none."""
@@ -329,7 +332,7 @@ def _read(
     elif show == MARGIN:
         numbers = np.array(list(map(_margin, found["measured"], found["allowed"])), dtype=np.float64)
     else:
-        numbers = np.array([_fact(json.loads(text).get(show)) for text in found["facts"]], dtype=np.float64)
+        numbers = np.array([_fact(_named(text).get(show)) for text in found["facts"]], dtype=np.float64)
     return scales, at, verdicts, numbers
 
 
@@ -357,13 +360,18 @@ def counts_exactly(swept: Swept, claim: str) -> bool:
 
 
 def facts_of(swept: Swept, claim: str) -> tuple[str, ...]:
-    """The facts of a claim that are numbers, at one point or more."""
+    """The facts of a claim that are numbers, at one point or more, in words."""
     import pyarrow.parquet as pq
 
     with _parquet(swept.path):
         texts = pq.read_table(swept.path, columns=["facts"], filters=[("claim", "=", claim)]).column("facts")
-    found = [(name, value) for text in texts.to_pylist() for name, value in json.loads(text).items()]
+    found = [(name, value) for text in texts.to_pylist() for name, value in _named(text).items()]
     return tuple(dict.fromkeys(name for name, value in found if isinstance(value, bool | int | float)))
+
+
+def _named(text: str) -> dict[str, Any]:
+    """The facts of a row by their names in words."""
+    return {in_words(name): value for name, value in json.loads(text).items()}
 
 
 def _fact(value: Any) -> float:

@@ -4,13 +4,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polyseme.checks.core.claim import Claim, Hypothesis, Verdict
+from polyseme.checks.core.evidence import in_words
 from polyseme.checks.core.sweeps.boundaries import Line, Plane, asked, boundaries_of, is_map_of_numbers, predicted
 from polyseme.checks.core.sweeps.mapped import (
     MARGIN,
@@ -69,7 +70,7 @@ def draw_maps(
     swept = read_sweep(folder, theory.regime.keys())
     if claim is not None and claim not in swept.claims:
         raise PolysemeError(f"--claim {claim}: got no claim of this sweep, expected one of {', '.join(swept.claims)}")
-    keys = chosen_keys(swept, x, y)
+    keys, show = chosen_keys(swept, x, y), in_words(show)
     chosen = _with_numbers(swept, (claim,) if claim else swept.claims, show)
     written = []
     for name in chosen:
@@ -97,6 +98,9 @@ def draw_map(
     else:
         sheet = profile_of(swept, name, keys[0], show)
         plane = Plane.along(swept, sheet.x, theory.regime)
+    sheet = replace(
+        sheet, is_share=any(each.facts.is_share(show) for each in registered if each.id == name and each.facts)
+    )
     boundaries = boundaries_of(theory.boundaries, name, show)
     hypotheses = next((each.hypotheses for each in registered if each.id == name), ())
     known = _known(swept, plane, boundaries, hypotheses)

@@ -8,10 +8,10 @@ from polyseme.checks.multi_concept.claims.closure import (
     forms,
     invariants,
     levels,
+    random_regimes,
     sizes,
     trajectories,
 )
-from polyseme.checks.multi_concept.claims.closure import random_regimes as anywhere
 from polyseme.checks.multi_concept.claims.decomposition import algebra, penalty, softmax
 from polyseme.checks.multi_concept.claims.dynamics import (
     attention_growth,
@@ -19,11 +19,11 @@ from polyseme.checks.multi_concept.claims.dynamics import (
     critical_penalty,
     dynamics,
     half_times,
+    predicted,
     sgd_learns,
     signs,
     width,
 )
-from polyseme.checks.multi_concept.claims.dynamics import predicted as predicted
 from polyseme.checks.multi_concept.claims.exponential import (
     bayes,
     error_curve,
@@ -46,10 +46,7 @@ from polyseme.checks.multi_concept.claims.fluctuation import (
     noisy_runs,
 )
 from polyseme.checks.multi_concept.claims.gradient import draws, engines, gradient, identities, sampling
-from polyseme.checks.multi_concept.claims.out_of_distribution import laws as transfer
-from polyseme.checks.multi_concept.claims.out_of_distribution import lengths
-from polyseme.checks.multi_concept.claims.out_of_distribution import noisy_laws as noisy_transfer
-from polyseme.checks.multi_concept.claims.out_of_distribution import robustness as carrying
+from polyseme.checks.multi_concept.claims.out_of_distribution import laws, lengths, noisy_laws, robustness
 
 CLAIMS: tuple[Claim, ...] = (
     *algebra.CLAIMS,
@@ -64,7 +61,7 @@ CLAIMS: tuple[Claim, ...] = (
     *closure.CLAIMS,
     *levels.CLAIMS,
     *trajectories.CLAIMS,
-    *anywhere.CLAIMS,
+    *random_regimes.CLAIMS,
     *complement.CLAIMS,
     *balance.CLAIMS,
     *invariants.CLAIMS,
@@ -96,7 +93,7 @@ CLAIMS: tuple[Claim, ...] = (
     *pinelis.CLAIMS,
     *bayes.CLAIMS,
     *lengths.CLAIMS,
-    *transfer.CLAIMS,
-    *carrying.CLAIMS,
-    *noisy_transfer.CLAIMS,
+    *laws.CLAIMS,
+    *robustness.CLAIMS,
+    *noisy_laws.CLAIMS,
 )

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from polyseme.checks.core.claim import Verdict
-from polyseme.checks.multi_concept.claims.dynamics.predicted import ABOVE, BELOW
+from polyseme.checks.multi_concept.claims.dynamics.predicted import ABOVE, BELOW, PredictedFacts
 from polyseme.checks.multi_concept.conditions.brackets import Place, bounds
 from polyseme.checks.multi_concept.conditions.conditions import Agreement, Map, Share, Shares
 from polyseme.checks.multi_concept.conditions.scans import (
@@ -19,22 +19,22 @@ from polyseme.checks.multi_concept.conditions.scans import (
 )
 from polyseme.theory.multi_concept.outcome.thresholds import critical_penalty, share_learnable
 
-_RATIO = "lam over typical lam_c"
-
 
 def agreement_of(table: Table) -> Agreement:
     """Of a sweep of the claim about which concepts are learned."""
-    agree = {id(row): row["verdict"] == Verdict.SUPPORTED for row in table.rows}
-    near = [row for row in table.rows if BELOW < row[_RATIO] < ABOVE]
-    off = [max(row[_RATIO], 1 / row[_RATIO]) for row in table.rows if not agree[id(row)]]
+    found: list[tuple[bool, PredictedFacts]] = [
+        (row["verdict"] == Verdict.SUPPORTED, row["facts"]) for row in table.rows
+    ]
+    near = [agrees for agrees, of in found if BELOW < of.lam_over_typical_lam_c < ABOVE]
+    off = [max(of.lam_over_typical_lam_c, 1 / of.lam_over_typical_lam_c) for agrees, of in found if not agrees]
     return Agreement(
         sweep=str(table.source["sweep"]),
         points=len(table.rows),
-        agreeing=sum(agree.values()),
+        agreeing=sum(agrees for agrees, _ in found),
         near=len(near),
-        near_agreeing=sum(agree[id(row)] for row in near),
-        more=sum(row["learned though not predicted"] for row in table.rows),
-        fewer=sum(row["predicted and not learned"] for row in table.rows),
+        near_agreeing=sum(near),
+        more=sum(of.learned_though_not_predicted for _, of in found),
+        fewer=sum(of.predicted_and_not_learned for _, of in found),
         concepts=sum(concepts_learned(row)[1] for row in table.rows),
         largest=max(off, default=None),
     )

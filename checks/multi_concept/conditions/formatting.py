@@ -62,8 +62,8 @@ def _range(condition: Condition, level: str) -> str:
     least, most = (choose(scans, key=lambda scan: scan.asked) for choose in (min, max))
     if least.asked < most.asked or len(scans) == 1:
         ends = [least, most] if len(scans) > 1 else [least]
-        told = "; ".join(f"{between(scan.brackets[level])} ({scan.words})" for scan in ends)
-        return f"{condition.quantity}: {told}"
+        said = "; ".join(f"{between(scan.brackets[level])} ({scan.words})" for scan in ends)
+        return f"{condition.quantity}: {said}"
     known = [scan.brackets[level] for scan in scans if scan.brackets[level] != (None, None)]
     lower, upper = [pair[0] for pair in known], [pair[1] for pair in known]
     hull = (
@@ -103,14 +103,14 @@ def _law(scan: Needed) -> str:
 
 def sentences(found: Conditions) -> list[str]:
     """What was found, beyond the rows."""
-    told = [" ".join(_constant(one, x) for x in one.constants) for one in found.conditions]
-    told += [_alike(one) for one in found.conditions]
-    told += [_reversal(one, scan) for one in found.conditions for scan in one.scans]
-    told += [_agreement(one) for one in found.agreement]
+    said = [" ".join(_constant(one, x) for x in one.constants) for one in found.conditions]
+    said += [_alike(one) for one in found.conditions]
+    said += [_reversal(one, scan) for one in found.conditions for scan in one.scans]
+    said += [_agreement(one) for one in found.agreement]
     if found.shares:
-        told.append(_shares(found.shares))
-    told += found.notes
-    return [sentence for sentence in told if sentence]
+        said.append(_shares(found.shares))
+    said += found.notes
+    return [sentence for sentence in said if sentence]
 
 
 def _constant(condition: Condition, one: Constant) -> str:
@@ -221,14 +221,14 @@ def provenance(found: Conditions) -> list[str]:
 def _judged(one: Mapping[str, Any]) -> str:
     if one["planned"] == one["points"]:
         return f"{one['points']} points"
-    told = f"{one['points']} points judged of {one['planned']}"
+    said = f"{one['points']} points judged of {one['planned']}"
     if one["left out"]:
         kinds = one.get("left out as") or {}
-        told += f" ({one['left out']} left out" + (
+        said += f" ({one['left out']} left out" + (
             ": " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) + ")" if kinds else ")"
         )
     absent = one["planned"] - one["points"] - one["left out"]
-    return told + (f" ({absent} not yet tried)" if absent else "")
+    return said + (f" ({absent} not yet tried)" if absent else "")
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

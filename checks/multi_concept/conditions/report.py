@@ -104,9 +104,11 @@ def slack_strip(firm: Pair, half: Pair, ends: tuple[float, float], words: str) -
             parts.append(f'<path class="open" d="M{left:.1f} {y - 4}v8l-6 -4z"/>')
         if pair[1] is None:
             parts.append(f'<path class="open" d="M{right:.1f} {y - 4}v8l6 -4z"/>')
-    told = "not shown" if firm == (None, None) else " to ".join("not shown" if x is None else f"{x:.3g}" for x in firm)
+    firmly = (
+        "not shown" if firm == (None, None) else " to ".join("not shown" if x is None else f"{x:.3g}" for x in firm)
+    )
     return Markup('<svg class="reach" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        _WIDTH, _HEIGHT, f"Slack, {words}: {told}", Markup("".join(parts))
+        _WIDTH, _HEIGHT, f"Slack, {words}: {firmly}", Markup("".join(parts))
     )
 
 

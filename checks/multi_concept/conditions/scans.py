@@ -16,11 +16,14 @@ from typing import Any, Literal
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.sweeps.folder import TABLE
 from polyseme.checks.core.sweeps.table import columns_of
+from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.claims.dynamics.learned import LearnedFacts
 from polyseme.checks.multi_concept.conditions.brackets import Place
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime
 
 Row = dict[str, Any]
+"""A point: its regime keys, the verdict, and as `facts` what the claim says of its concepts (`LearnedFacts`), or None."""
 KEYS = tuple(Regime.keys())
 Scanned = Literal["width", "penalty", "noise", "extras", "map"]
 
@@ -35,7 +38,7 @@ _QUANTITIES: dict[Scanned, tuple[str, ...]] = {
     "noise": ("sigma_x", "sigma_y"),
     "extras": ("p_extra",),
 }
-_TOLD: dict[Scanned, tuple[str, ...]] = {
+_NAMED: dict[Scanned, tuple[str, ...]] = {
     "width": ("K1",),
     "penalty": ("m", "K1", "L"),
     "map": ("K1", "L"),
@@ -94,8 +97,10 @@ def read_table(folder: Path) -> Table:
     claims = sorted({row["claim"] for row in rows})
     if len(claims) != 1:
         raise PolysemeError(f"{path}: got {len(claims)} claims ({', '.join(claims)}), expected a table of one; {TYPE}")
-    judged = [_told(row) for row in rows if row["verdict"] in _JUDGED]
-    lost = [_told(row) for row in rows if row["verdict"] in _LOST]
+    facts = next((claim.facts for claim in CLAIMS if claim.id == claims[0]), None)
+    facts = facts if facts and issubclass(facts, LearnedFacts) else None
+    judged = [_with_facts(row, facts, path) for row in rows if row["verdict"] in _JUDGED]
+    lost = [_with_facts(row, None, path) for row in rows if row["verdict"] in _LOST]
     if not judged:
         raise PolysemeError(f"{path}: got no point that was supported or refuted, expected some; {TYPE}")
     seeds = [row["seed"] for row in judged]
@@ -113,10 +118,11 @@ def read_table(folder: Path) -> Table:
     return Table(scanned=_scanned([*judged, *lost], path), rows=tuple(judged), lost=tuple(lost), source=source)
 
 
-def _told(row: Row) -> Row:
-    """With the facts beside the keys, and on which side there is noise."""
+def _with_facts(row: Row, facts: type[LearnedFacts] | None, path: Path) -> Row:
+    """With what the claim's facts say of the concepts, None if they say nothing; and with the side on which there is noise."""
     sides = [word for key, word in (("sigma_x", "words"), ("sigma_y", "labels")) if row[key] > 0]
-    return (json.loads(row["facts"]) or {}) | row | {"noise on": " and ".join(sides) or "nothing"}
+    found = facts.read(json.loads(row["facts"]) or {}, source=str(path)) if facts else None
+    return row | {"facts": found, "noise on": " and ".join(sides) or "nothing"}
 
 
 def _scanned(rows: Sequence[Row], path: Path) -> Scanned:
@@ -141,7 +147,7 @@ def _scanned(rows: Sequence[Row], path: Path) -> Scanned:
 def _least(rows: Sequence[Row], key: str) -> int:
     counts: dict[Any, int] = defaultdict(int)
     for row in rows:
-        counts[_told_value(row[key])] += 1
+        counts[_written(row[key])] += 1
     return min(counts.values())
 
 
@@ -166,9 +172,9 @@ def scans(table: Table, x: Callable[[Row], float]) -> list[Scan]:
     """
     lost = {id(row) for row in table.lost}
     groups = list(_grouped([*table.rows, *table.lost], table.scanned).values())
-    told = _TOLD[table.scanned]
-    groups.sort(key=lambda group: tuple(group[0][key] for key in told))
-    named = [key for key in told if len({group[0][key] for group in groups}) > 1] or list(told[:1])
+    naming = _NAMED[table.scanned]
+    groups.sort(key=lambda group: tuple(group[0][key] for key in naming))
+    named = [key for key in naming if len({group[0][key] for group in groups}) > 1] or list(naming[:1])
     words = [", ".join(_words(key, group[0][key]) for key in named) for group in groups]
     if len(set(words)) < len(words):
         others = [key for key in _fixed(table.scanned) if key not in named]
@@ -213,7 +219,7 @@ def require_trials(rows: Sequence[Row], table: Table, *, of: Sequence[str]) -> N
     quantity = " and ".join(_QUANTITIES[table.scanned])
     place = ", ".join(_words(key, rows[0][key]) for key in _QUANTITIES[table.scanned])
     for key in of:
-        values = sorted({_told_value(row[key]) for row in rows})
+        values = sorted({_written(row[key]) for row in rows})
         if key != "seed" and len(values) > 1:
             raise PolysemeError(
                 f"{table.source['sweep']}: got {len(values)} values of {key} ({', '.join(values[:3])}{', ...' if len(values) > 3 else ''}) beside {place}, "
@@ -234,7 +240,7 @@ def _words(key: str, value: Any) -> str:
     return f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
 
 
-def _told_value(value: Any) -> str:
+def _written(value: Any) -> str:
     # As many digits as tell places apart.
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
@@ -254,13 +260,13 @@ def _counted(x: float, rows: Sequence[Row], lost: Collection[int]) -> Place:
 
 def all_learned(row: Row) -> bool:
     """Whether every concept of a point was learned: a fact of claims about which are, the verdict of those that say so of all."""
-    return bool(row["all learned"]) if "all learned" in row else row["verdict"] == Verdict.SUPPORTED
+    return bool(row["facts"].all_learned) if row["facts"] else row["verdict"] == Verdict.SUPPORTED
 
 
 def concepts_learned(row: Row) -> tuple[int, int]:
     """How many concepts of a point were learned, and of how many that occur."""
     occurring = concepts_occurring(row)
-    hits = row["share learned"] * occurring
+    hits = row["facts"].share_learned * occurring
     assert math.isclose(hits, round(hits), abs_tol=1e-6)
     return round(hits), occurring
 

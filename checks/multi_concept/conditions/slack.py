@@ -46,9 +46,9 @@ def conditions_of(folders: Sequence[Path]) -> Conditions:
                 f"got {' and '.join(map(str, twice))}, which scan the same quantity ({one.scanned}), expected one folder for each; leave one out"
             )
     found = {table.scanned: table for table in read}
-    told = {"width": _width, "penalty": _penalty, "noise": _noise, "extras": _extras}
+    makers = {"width": _width, "penalty": _penalty, "noise": _noise, "extras": _extras}
     predicted = [table for table in read if table.source["claim"] == PREDICTED.id]
-    conditions = tuple(make(found[name]) for name, make in told.items() if name in found)
+    conditions = tuple(make(found[name]) for name, make in makers.items() if name in found)
     shares = shares_of(found["width"]) if "width" in found and found["width"] in predicted else None
     return Conditions(
         confidence=CONFIDENCE,

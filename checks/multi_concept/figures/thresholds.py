@@ -1,34 +1,34 @@
 """The figure of thresholds: which concepts are learned, over width, number and penalty, and which of attention and MLP is first."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from polyseme.checks.core.figures.palette import BLUE, GREEN, GREY, INK, RED
 from polyseme.checks.core.figures.style import style
-from polyseme.checks.multi_concept.figures.error_curve import facts_of_claim
+from polyseme.checks.core.provenance import Record
+from polyseme.checks.multi_concept.claims.dynamics.critical_penalty import PENALTY, PenaltyFacts
+from polyseme.checks.multi_concept.claims.dynamics.half_times import HALF_TIMES, HalfTimeFacts, HalfTimeMap
+from polyseme.checks.multi_concept.claims.dynamics.width import SHARE, ShareFacts
+from polyseme.checks.multi_concept.phase_diagrams import Diagram, PenaltySweep
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
 _LOOKS = ((BLUE, "o"), (RED, "s"), (GREEN, "^"))
-_SHARE = "dynamics/share_of_concepts_learned_follows_from_the_width"
-_PENALTY = "dynamics/critical_penalty_is_that_of_an_unstable_plateau"
-_HALF = "dynamics/attention_is_half_way_before_the_mlp"
 
 
-def threshold_figure(
-    records: Sequence[Mapping[str, Any]], *, title: str, note: str = ""
-) -> "matplotlib.figure.Figure | None":
+def threshold_figure(records: Sequence[Record], *, title: str, note: str = "") -> "matplotlib.figure.Figure | None":
     """Shares of concepts learned beside the predicted boundaries, and ratios of half-times; None where they were not measured.
 
     Panels: share over (m, K1) with the two boundaries; share over lam m K1 for three widths; the same over lam / lam_c; the MLP's
     half-time over attention's, over sigma_0 and lam / lam_c. The note stands below, in the SVG as the group `note`.
     """
-    width, penalty, half = (facts_of_claim(records, name) for name in (_SHARE, _PENALTY, _HALF))
+    width, penalty = ShareFacts.find(records, SHARE.id), PenaltyFacts.find(records, PENALTY.id)
+    half = HalfTimeFacts.find(records, HALF_TIMES.id)
     if width is None or penalty is None or half is None:
         return None
     with style():
@@ -37,12 +37,12 @@ def threshold_figure(
         figure = Figure(figsize=(7.0, 6.3))
         grid = figure.add_gridspec(2, 2, left=0.085, right=0.985, top=0.88, bottom=0.145, hspace=0.48, wspace=0.28)
         panels = [figure.add_subplot(grid[j // 2, j % 2]) for j in range(4)]
-        _diagram(figure, panels[0], width["diagram"])
-        _sweep(panels[1], penalty["sweep"], collapsed=False)
-        _sweep(panels[2], penalty["sweep"], collapsed=True)
-        _half_times(figure, panels[3], half["map"])
+        _diagram(figure, panels[0], width.diagram)
+        _sweep(panels[1], penalty.sweep, collapsed=False)
+        _sweep(panels[2], penalty.sweep, collapsed=True)
+        _half_times(figure, panels[3], half.map)
         texts = (
-            rf"learned at $\lambda$ = {width['diagram']['lam']:g}",
+            rf"learned at $\lambda$ = {width.diagram.lam:g}",
             r"no common threshold in $\lambda m K_1$",
             r"one in $\lambda K_1 \sqrt{m}$: that of $\lambda_c$",
             "half-times, MLP over attention",
@@ -55,17 +55,17 @@ def threshold_figure(
     return figure
 
 
-def _diagram(figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes", table: Mapping[str, Any]) -> None:
-    widths, concepts = np.array(table["m"], dtype=float), np.array(table["K1"], dtype=float)
-    share = np.array(table["share"]).T
+def _diagram(figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes", table: Diagram) -> None:
+    widths, concepts = np.array(table.m, dtype=float), np.array(table.K1, dtype=float)
+    share = np.array(table.share).T
     cells = axes.pcolormesh(_edges(widths), _edges(concepts), share, cmap="cividis", vmin=0, vmax=1, rasterized=False)
     bar = figure.colorbar(cells, ax=axes, pad=0.02)
     bar.set_label("share of concepts learned")
-    axes.plot(widths, table["critical K1"], color=RED, lw=1.8, label=r"$\lambda = \lambda_c$")
+    axes.plot(widths, table.critical_K1, color=RED, lw=1.8, label=r"$\lambda = \lambda_c$")
     # Where the law of the width reaches one half and nine tenths, between the widths that were tried.
     for level, dashes in ((0.5, (1, 1.5)), (0.9, (4, 2))):
-        at = np.interp(level, table["law of the width"], np.log(widths))
-        top = np.interp(at, np.log(widths), np.log(table["critical K1"]))
+        at = np.interp(level, table.law_of_the_width, np.log(widths))
+        top = np.interp(at, np.log(widths), np.log(table.critical_K1))
         axes.plot(
             [np.exp(at)] * 2,
             [_edges(concepts)[0], np.exp(top)],
@@ -95,14 +95,14 @@ def _edges(places: np.ndarray) -> np.ndarray:
     return np.concatenate([[places[0] ** 2 / middle[0]], middle, [places[-1] ** 2 / middle[-1]]])
 
 
-def _sweep(axes: "matplotlib.axes.Axes", table: Mapping[str, Any], *, collapsed: bool) -> None:
-    for (name, curve), (colour, marker) in zip(table["curves"].items(), _LOOKS, strict=False):
-        m, lam = int(name), np.array(curve["lam"])
-        scale = 1 / curve["critical"] if collapsed else m * table["K1"]
-        axes.plot(lam * scale, curve["share"], marker=marker, ms=3.5, lw=1, color=colour, label=f"m = {m}")
+def _sweep(axes: "matplotlib.axes.Axes", table: PenaltySweep, *, collapsed: bool) -> None:
+    for curve, (colour, marker) in zip(table.curves, _LOOKS, strict=False):
+        m, lam = curve.m, np.array(curve.lam)
+        scale = 1 / curve.critical if collapsed else m * table.K1
+        axes.plot(lam * scale, curve.share, marker=marker, ms=3.5, lw=1, color=colour, label=f"m = {m}")
         if not collapsed:
-            axes.axvline(curve["critical"] * scale, color=colour, lw=1, dashes=(4, 2))
-        axes.axhline(curve["law of the width"], color=colour, lw=0.6, dashes=(1, 2), zorder=0)
+            axes.axvline(curve.critical * scale, color=colour, lw=1, dashes=(4, 2))
+        axes.axhline(curve.law_of_the_width, color=colour, lw=0.6, dashes=(1, 2), zorder=0)
     if collapsed:
         axes.axvline(1, color=INK, lw=1, dashes=(4, 2))
     _ticks(axes, (0.3, 0.5, 1.0, 2.0) if collapsed else (0.02, 0.05, 0.1, 0.2, 0.5))
@@ -112,10 +112,10 @@ def _sweep(axes: "matplotlib.axes.Axes", table: Mapping[str, Any], *, collapsed:
     axes.legend(loc="lower left")
 
 
-def _half_times(figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes", table: Mapping[str, Any]) -> None:
-    sigma, penalty = np.array(table["sigma_0"]), np.array(table["lam over lam_c"])
+def _half_times(figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes", table: HalfTimeMap) -> None:
+    sigma, penalty = np.array(table.sigma_0), np.array(table.lam_over_lam_c)
     (flat, few), (steep, many) = (
-        (name, np.array(table["ratio"][name])) for name in sorted(table["ratio"], key=lambda name: int(name[4:]))
+        (f"L = {of.L}", np.array(of.ratio)) for of in sorted(table.ratios, key=lambda of: of.L)
     )
     cells = axes.pcolormesh(_edges(penalty), _edges(sigma), np.log2(many), cmap="cividis")
     bar = figure.colorbar(cells, ax=axes, pad=0.02)

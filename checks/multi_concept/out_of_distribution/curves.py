@@ -47,7 +47,7 @@ def thinned(simulation: Mapping[str, np.ndarray]) -> Arrays:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elsewhere:
+class OtherLaw:
     """What models do on the pure prompts of one other law while they are trained on theirs.
 
     `simulation` and `theory` have `step` (T,) and the QUANTITIES, each (seeds, T): the 0-1 error, the mean correct attention
@@ -62,7 +62,7 @@ class Elsewhere:
     is_training: bool
 
 
-def same_as_training(found: Sequence[Elsewhere], K1: int) -> str:
+def same_as_training(found: Sequence[OtherLaw], K1: int) -> str:
     """A sentence about the laws that are none but that of training in this regime, or nothing."""
     names = ", ".join(one.scenario.name for one in found if one.is_training and one.scenario.name != "training")
     because = ", which has one concept (K1 = 1)" if K1 == 1 else ""
@@ -88,7 +88,7 @@ def pure_laws(
     return laws
 
 
-def elsewhere(
+def on_other_laws(
     regime: Regime,
     initial: Mapping[str, np.ndarray],
     simulation: Mapping[str, np.ndarray],
@@ -96,7 +96,7 @@ def elsewhere(
     scenarios: Sequence[Scenario],
     *,
     progress: Progress | None = None,
-) -> list[Elsewhere]:
+) -> list[OtherLaw]:
     """The curves of both sides for each scenario.
 
     `simulation` is that of `polyseme.sim.multi_concept.training.train.simulate` with `keep_weights`, `theory` a trajectory of level B or N from the same
@@ -118,7 +118,7 @@ def elsewhere(
             predicted.append(predicted_at(model, law))
             report(records + done)
         found.append(
-            Elsewhere(
+            OtherLaw(
                 scenario=scenario,
                 simulation={"step": np.asarray(simulation["step"])} | measured,
                 theory={"step": np.asarray(theory["step"])}

@@ -1,12 +1,12 @@
 """A model trained once and tested on other laws: its coefficients beside its weights (THEORY.md section 7, out of distribution)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from polyseme.checks.core.claim import OutsideHypotheses
-from polyseme.checks.core.evidence import Compared
+from polyseme.checks.core.evidence import Compared, Facts
 from polyseme.checks.core.rules.exact import UNIT
 from polyseme.checks.multi_concept.context import Arrays, TrainingContext
 from polyseme.checks.multi_concept.out_of_distribution.scenarios import Law, training_law
@@ -30,6 +30,38 @@ class Trained:
     model: Model
     weights: Arrays
     roundings: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means(Facts):
+    """0-1 error and mean correct attention weight on a law, predicted and measured."""
+
+    error_predicted: float
+    error_measured: float
+    attention_predicted: float
+    attention_measured: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioRow(Means):
+    """A scenario, and the step after which the model was tested on it."""
+
+    scenario: str
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioFacts(Facts):
+    """What was predicted and measured on each scenario."""
+
+    table: Sequence[ScenarioRow]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberFacts(ScenarioFacts):
+    """Of one member of the ensemble."""
+
+    member: int
 
 
 def in_closed_form(model: Model, law: Law) -> Predicted:
@@ -105,8 +137,8 @@ REASON = (
 
 def compared(
     context: TrainingContext, one: Trained, law: Law, *, name: str, asserted: Predict = in_closed_form
-) -> tuple[list[Compared], dict[str, float | str | int]]:
-    """Rows on f, attention and 0-1 error of every pure prompt of a law, predicted and run; and one line of the table."""
+) -> tuple[list[Compared], ScenarioRow]:
+    """Rows on f, attention and 0-1 error of every pure prompt of a law, predicted and run; and one row of the table."""
     seen = _seen(context, one, law, name)
     said = asserted(one.model, law)
     on = seen["probability"] > 0
@@ -152,7 +184,7 @@ def compared(
     rows.append(
         Compared(
             name=f"mean 0-1 error: {name}, step {one.step}",
-            difference=max(0.0, abs(found["error predicted"] - found["error measured"]) - open_to_doubt),
+            difference=max(0.0, abs(found.error_predicted - found.error_measured) - open_to_doubt),
             scale=1.0,
             roundings=16.0 * on.sum(),
         )
@@ -160,24 +192,23 @@ def compared(
     rows.append(
         Compared(
             name=f"mean attention: {name}, step {one.step}",
-            difference=abs(found["attention predicted"] - found["attention measured"]),
+            difference=abs(found.attention_predicted - found.attention_measured),
             scale=1.0,
             roundings=roundings["attention"] + 16.0 * on.sum(),
         )
     )
-    line: dict[str, float | str | int] = {"scenario": name, "step": one.step}
-    return rows, line | found
+    return rows, ScenarioRow(scenario=name, step=one.step, **vars(found))
 
 
-def means(said: Predicted, seen: Mapping[str, np.ndarray], law: Law) -> dict[str, float]:
+def means(said: Predicted, seen: Mapping[str, np.ndarray], law: Law) -> Means:
     """0-1 error and mean correct attention of one model on a law, predicted and measured."""
     wrong = answered_wrongly(seen["f"][0], law)
-    return {
-        "error predicted": float(said.error(law.answers)[0]),
-        "error measured": float((wrong * seen["probability"]).sum()),
-        "attention predicted": float(said.mean_attention()[0]),
-        "attention measured": float((seen["attention"][0] * seen["probability"]).sum()),
-    }
+    return Means(
+        error_predicted=float(said.error(law.answers)[0]),
+        error_measured=float((wrong * seen["probability"]).sum()),
+        attention_predicted=float(said.mean_attention()[0]),
+        attention_measured=float((seen["attention"][0] * seen["probability"]).sum()),
+    )
 
 
 def wrong_prompts(context: TrainingContext, one: Trained, law: Law, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -100,8 +100,8 @@ def _line(context: TrainingContext, model: Model, weights: Arrays, scenario: Sce
     found = means(said, seen, law)
     return Line(
         scenario=scenario.name,
-        error=(found["error predicted"], found["error measured"]),
-        attention=(found["attention predicted"], found["attention measured"]),
+        error=(found.error_predicted, found.error_measured),
+        attention=(found.attention_predicted, found.attention_measured),
         largest_difference=float(np.abs(said.f[0] - seen["f"][0])[seen["probability"] > 0].max()),
     )
 

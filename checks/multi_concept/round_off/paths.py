@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyseme.checks.core.evidence import BEYOND, Compared, Evidence
+from polyseme.checks.core.evidence import BEYOND, Compared, Evidence, Facts, Share
 from polyseme.checks.multi_concept.context import Arrays, TrainingContext
 from polyseme.checks.multi_concept.controls import Theory
 from polyseme.checks.multi_concept.round_off.scale import before_cancellation, conditioning, outputs
@@ -207,6 +207,22 @@ def _stopped(regime: Regime, divergence: Diverged, *, jump: float) -> Evidence:
     return Evidence(rows=(row,), facts={"steps": regime.training.steps, "stopped": str(divergence)})
 
 
+@dataclass(frozen=True, kw_only=True)
+class PathFacts(Facts):
+    """What the bound on round-off along a path was made of.
+
+    By how much a nudge of the start grows, the random walk of the gradients' round-off in units of one, and the largest
+    probability of prompts whose sign is round-off.
+    """
+
+    steps: int
+    records: int
+    member: int
+    growth_of_a_nudge: float
+    random_walk: float
+    undecided: Share
+
+
 def evidence_of_paths(
     context: TrainingContext,
     key: str,
@@ -227,13 +243,6 @@ def evidence_of_paths(
         survives = any(_unless_diverged(regime, start, right, counts) for start in _nudged(initial))
         return _stopped(regime, divergence, jump=BEYOND if survives else 0.0)
     roundings = roundings_of(regime, reference)
-    facts = {
-        "steps": regime.training.steps,
-        "records": len(full["step"]),
-        "member": context.member,
-        "growth of a nudge": round(reference.growth, 2),
-        "random walk of the gradients' round-off": round(reference.walk, 2),
-    }
     same = asserted is right and asserted_counts is counts
     try:
         reduced = (
@@ -263,6 +272,12 @@ def evidence_of_paths(
         # Nothing can be said about the rest, neither good nor bad.
         rest = f"all arrays from record {tame} of {records} on, where a nudge grows by more than {MOST_GROWTH:g}"
         rows.append(Compared(name=rest, difference=BEYOND, scale=1.0, roundings=1.0, jump=BEYOND))
-    return Evidence(
-        rows=tuple(rows), facts=facts | {"largest probability of a sign at round-off": float(undecided.max())}
+    facts = PathFacts(
+        steps=regime.training.steps,
+        records=len(full["step"]),
+        member=context.member,
+        growth_of_a_nudge=round(reference.growth, 2),
+        random_walk=round(reference.walk, 2),
+        undecided=float(undecided.max()),
     )
+    return Evidence(rows=tuple(rows), facts=facts)

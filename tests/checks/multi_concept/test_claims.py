@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from graphlib import TopologicalSorter
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import numpy as np
 import pytest
@@ -22,6 +22,12 @@ from polyseme.theory.multi_concept.numerics.lower import system_of
 from polyseme.theory.multi_concept.regime import Regime
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
+FILES = {
+    found.name.rpartition(".")[2]: import_module(found.name)
+    for found in walk_packages(claims.__path__, f"{claims.__name__}.")
+    if not found.ispkg
+}
+"""The files of claims, by their names without the folder."""
 every_claim = pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 
 # -- form --------------------------------------------------------------------------------------------------
@@ -238,7 +244,7 @@ MODULES = {
     "test_noise": ("noise", "noisy_runs"),
     "test_sgd_learns": ("sgd_learns",),
     "test_pinelis": ("pinelis",),
-    "test_transfer": ("carrying", "lengths", "noisy_transfer", "transfer"),
+    "test_transfer": ("laws", "lengths", "noisy_laws", "robustness"),
     "test_verify": ("extras", "noise_order", "noise_scaling", "sizes"),
     # At full size by test_verify.py, at small sizes by this one.
     "test_concepts": ("attention_growth", "concepts", "critical_penalty", "half_times", "signs", "width"),
@@ -255,12 +261,7 @@ COSTLY = {
     "gradient/recursion_equals_dense_enumeration",
     "gradient/reduced_noise_has_the_law_of_literal_noise",
 }
-ELSEWHERE = COSTLY | {
-    claim.id
-    for names in MODULES.values()
-    for name in names
-    for claim in import_module(f"{claims.__name__}.{name}").CLAIMS
-}
+ELSEWHERE = COSTLY | {claim.id for names in MODULES.values() for name in names for claim in FILES[name].CLAIMS}
 
 
 def test_every_claim_is_tried():
@@ -269,8 +270,7 @@ def test_every_claim_is_tried():
 
 
 def test_every_claim_of_a_module_is_registered():
-    modules = [import_module(f"{claims.__name__}.{found.name}") for found in iter_modules(claims.__path__)]
-    assert {claim.id for module in modules for claim in getattr(module, "CLAIMS", ())} == set(BY_ID)
+    assert {claim.id for module in FILES.values() for claim in getattr(module, "CLAIMS", ())} == set(BY_ID)
 
 
 @pytest.mark.parametrize(("name", "identifier"), [*cases()])

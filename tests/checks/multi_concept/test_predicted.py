@@ -50,7 +50,7 @@ def test_what_is_learned_was_predicted(changes, learned):
     facts = record["evidence"]["facts"]
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
     assert record["control"]["verdict"] == "refuted"
-    assert facts["share learned"] == facts["share predicted"] == pytest.approx(learned)
+    assert facts["share_learned"] == facts["share_predicted"] == pytest.approx(learned)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_large_start_is_learned_beyond_the_critical_penalty():
     beyond = regime(ratio=1.4, model={"m": 16, "sigma_0": 1.0})
     record = tried(beyond, frozenset({"off_threshold", "small_start"}))
     assert record["verdict"] == "refuted"
-    assert record["evidence"]["facts"]["learned though not predicted"] > 0
+    assert record["evidence"]["facts"]["learned_though_not_predicted"] > 0
 
 
 @pytest.mark.parametrize("changes", [{"prompt": {"p_plus": 0.3}}, {"training": {"loss": "squared"}}])

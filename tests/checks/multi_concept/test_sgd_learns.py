@@ -47,8 +47,8 @@ def test_every_concept_is_learned_and_under_a_heavy_penalty_none(changes):
     facts = record["evidence"]["facts"]
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
     assert record["control"]["verdict"] == "refuted"
-    assert facts["share learned"] == facts["all learned"] == 1 and facts["error on pure prompts"] == 0
-    assert facts["attention"] > 0.9 and facts["smallest margin"] > 0
+    assert facts["share_learned"] == facts["all_learned"] == 1 and facts["error_on_pure_prompts"] == 0
+    assert facts["attention"] > 0.9 and facts["smallest_margin"] > 0
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_run_that_diverges_has_learned_nothing():
     record = tried(wild, EDGES)
     facts = record["evidence"]["facts"]
     assert record["verdict"] == "refuted" and "diverged" in record["sentence"]
-    assert facts["share learned"] == facts["all learned"] == 0 and math.isnan(facts["attention"])
+    assert facts["share_learned"] == facts["all_learned"] == 0 and math.isnan(facts["attention"])
 
 
 def test_the_time_of_a_run_is_the_sum_of_its_steps():
@@ -117,7 +117,7 @@ def test_a_concept_that_never_occurs_is_not_asked_for():
     at = ONE.replace(concepts=TWO | {"weights": [1.0, 0.0]})
     record = tried(at, frozenset({"even_concepts"}))
     assert record["verdict"] == "supported", record["sentence"]
-    assert record["evidence"]["facts"]["share learned"] == 1
+    assert record["evidence"]["facts"]["share_learned"] == 1
 
 
 @pytest.mark.parametrize("wrong", ["r", "Q", "W_K"])

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from polyseme.checks.core.evaluation import evaluate_claim
-from polyseme.checks.multi_concept.claims.out_of_distribution import laws as transfer
-from polyseme.checks.multi_concept.claims.out_of_distribution import lengths
-from polyseme.checks.multi_concept.claims.out_of_distribution import noisy_laws as noisy_transfer
-from polyseme.checks.multi_concept.claims.out_of_distribution import robustness as carrying
+from polyseme.checks.multi_concept.claims.out_of_distribution import laws, lengths, noisy_laws, robustness
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -30,7 +27,7 @@ REGIMES = {
     ),
     "full": LEARNED.replace(concepts={"d_x": 5, "d_y": 4, "K2": 1}),
 }
-BY_ID = {claim.id: claim for module in (lengths, transfer, carrying, noisy_transfer) for claim in module.CLAIMS}
+BY_ID = {claim.id: claim for module in (lengths, laws, robustness, noisy_laws) for claim in module.CLAIMS}
 EVERYWHERE = (
     "ood/any_length_has_its_closed_form",
     "ood/a_match_is_outvoted_at_odds_that_do_not_depend_on_the_length",
@@ -89,16 +86,16 @@ def test_lengths_agree_to_ten_digits_and_the_table_shows_both_sides():
     table = record["evidence"]["facts"]["table"]
     assert [line["scenario"] for line in table[:9]] == [f"length={L}" for L in (1, 2, 3, 4, 8, 16, 64, 256, 1024)]
     # Half-way through learning some lengths have errors, which are predicted.
-    assert max(line["error measured"] for line in table) > 0.01
-    assert all(np.isclose(line["error predicted"], line["error measured"], atol=1e-12) for line in table)
+    assert max(line["error_measured"] for line in table) > 0.01
+    assert all(np.isclose(line["error_predicted"], line["error_measured"], atol=1e-12) for line in table)
 
 
 def test_lies_break_the_skill_and_the_table_says_so():
     table = tried("learned", EVERYWHERE[2])["evidence"]["facts"]["table"]
     broken = {line["scenario"]: line for line in table if line["step"] == 400}
-    assert broken["lying"]["error predicted"] == pytest.approx(1)
-    assert broken["lying"]["error measured"] == pytest.approx(1)
-    assert broken["unseen_words"]["error measured"] > 0.3
+    assert broken["lying"]["error_predicted"] == pytest.approx(1)
+    assert broken["lying"]["error_measured"] == pytest.approx(1)
+    assert broken["unseen_words"]["error_measured"] > 0.3
 
 
 @pytest.mark.usefixtures("unchecked_types")

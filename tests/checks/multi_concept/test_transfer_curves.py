@@ -7,8 +7,8 @@ from polyseme.checks.multi_concept.curves import noisy_curves, theory_curves
 from polyseme.checks.multi_concept.drawings import figure_regime
 from polyseme.checks.multi_concept.out_of_distribution.curves import (
     QUANTITIES,
-    elsewhere,
     member_models,
+    on_other_laws,
     predicted_at,
     pure_laws,
 )
@@ -38,7 +38,7 @@ def pure():
 
 def test_descent_of_pure_prompts_is_on_the_line_of_the_theory_elsewhere(pure):
     start, run, theory = pure
-    found = elsewhere(PURE, start, run, theory, [scenario(name) for name in NAMES])
+    found = on_other_laws(PURE, start, run, theory, [scenario(name) for name in NAMES])
     assert [one.scenario.name for one in found] == list(NAMES)
     for one in found:
         np.testing.assert_array_equal(one.simulation["step"], [0, 15, 30, 45, 60])
@@ -52,7 +52,7 @@ def test_descent_of_pure_prompts_is_on_the_line_of_the_theory_elsewhere(pure):
 
 def test_curves_on_the_law_of_training_are_those_of_the_run(pure):
     start, run, theory = pure
-    (one,) = elsewhere(PURE, start, run, theory, [scenario("training")])
+    (one,) = on_other_laws(PURE, start, run, theory, [scenario("training")])
     for name in ("error", "attention"):
         np.testing.assert_allclose(one.simulation[name], run[name], atol=1e-13)
         np.testing.assert_allclose(one.theory[name], theory[name], atol=1e-13)
@@ -60,7 +60,7 @@ def test_curves_on_the_law_of_training_are_those_of_the_run(pure):
 
 def test_a_lie_turns_the_margin_and_leaves_attention_alone(pure):
     start, run, theory = pure
-    honest, lie = elsewhere(PURE, start, run, theory, [scenario("label_signs"), scenario("lying")])
+    honest, lie = on_other_laws(PURE, start, run, theory, [scenario("label_signs"), scenario("lying")])
     np.testing.assert_array_equal(honest.simulation["margin"], -lie.simulation["margin"])
     np.testing.assert_array_equal(honest.simulation["attention"], lie.simulation["attention"])
     np.testing.assert_array_equal(honest.theory["margin"], -lie.theory["margin"])
@@ -69,7 +69,7 @@ def test_a_lie_turns_the_margin_and_leaves_attention_alone(pure):
 def test_progress_ends_at_its_total(pure):
     start, run, theory = pure
     seen = []
-    elsewhere(
+    on_other_laws(
         PURE, start, run, theory, [scenario("skewed")] * 2, progress=lambda done, total: seen.append((done, total))
     )
     assert seen[-1] == (16, 16) and [done for done, _ in seen] == list(range(1, 17))
@@ -81,7 +81,7 @@ def test_under_noise_the_first_members_are_predicted_by_level_n():
     ).replace(ensemble={"seeds": 6})
     start = draw_initial(regime)
     theory = noisy_curves(regime, start)
-    (one,) = elsewhere(regime, start, simulate(regime, start, keep_weights=True), theory, [scenario("length=2")])
+    (one,) = on_other_laws(regime, start, simulate(regime, start, keep_weights=True), theory, [scenario("length=2")])
     assert one.simulation["margin"].shape == (6, 3) and one.theory["margin"].shape == (4, 3)
     # Both sides begin at the same weights.
     np.testing.assert_allclose(one.simulation["gap"][:4, 0], one.theory["gap"][:, 0], atol=1e-13)
@@ -91,7 +91,7 @@ def test_one_seed_has_one_row():
     regime = PURE.replace(ensemble={"seeds": 1}, training={"steps": 4, "record_every": 2})
     start = draw_initial(regime)
     theory = theory_curves(regime, start)
-    (one,) = elsewhere(regime, start, simulate(regime, start, keep_weights=True), theory, [scenario("skewed")])
+    (one,) = on_other_laws(regime, start, simulate(regime, start, keep_weights=True), theory, [scenario("skewed")])
     assert one.simulation["error"].shape == one.theory["error"].shape == (1, 3)
     model = member_models(regime, start, theory)[0]
     law = scenario("skewed").change(training_law(regime, start, pure=True))

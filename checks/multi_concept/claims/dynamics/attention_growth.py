@@ -1,12 +1,14 @@
 """Claims of the family dynamics about the correct attention weight (P4): when it grows, and in which phase always."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from polyseme.checks.core.claim import Claim, NegativeControl
-from polyseme.checks.core.evidence import Bounded, Evidence
+from polyseme.checks.core.evidence import Bounded, Evidence, Facts, Share
 from polyseme.checks.core.provenance import ROUND_OFF, STATISTICS
 from polyseme.checks.core.rules.bound import UpperBound
 from polyseme.checks.multi_concept.claims.dynamics.concepts import SINGLE_CONCEPTS
@@ -101,20 +103,38 @@ def falls(of: Watched, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     return ((np.diff(of.attention, axis=0) < 0) & inside).any(axis=0) | (last <= first)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FallFacts(Facts):
+    """Of concepts drawn by a law: where the correct attention weight falls outside the phase of the claim, and by how much at most.
+
+    The shares are of concepts in which it falls somewhere in the run, and before its onset.
+    """
+
+    share_that_falls_in_the_run: Share
+    share_that_falls_before_the_onset: Share
+    largest_fall_before_the_onset: float
+    largest_fall_from_the_peak_to_the_end: float
+    last_step_of_the_onset: int
+    law: Mapping[str, Any]
+    steps: int
+
+
 def _monotone(context: TrainingContext, phase: Phase) -> Evidence:
     groups = ordinary(context)
     row = exceptions("concepts whose correct attention weight falls", *(falls(x, *phase(x)) for x in groups))
     whole = [falls(x, np.zeros_like(x.onset), np.full_like(x.onset, STEPS)) for x in groups]
     dips = [x.attention[0] - np.take_along_axis(x.attention, x.onset[None], axis=0)[0] for x in groups]
     late = [(x.attention.max(axis=0) - x.attention[-1]).max() for x in groups]
-    facts = {
-        "share whose weight falls somewhere in the run": float(np.concatenate(whole).mean()),
-        "share that falls at the start": float((np.concatenate(dips) > 0).mean()),
-        "largest fall before the onset": float(np.concatenate(dips).max()),
-        "largest fall from the peak to the end": float(max(late)),
-        "last step of the onset": int(max(x.onset.max() for x in groups)),
-    }
-    return Evidence(rows=(row,), facts=facts | {"law": ORDINARY.in_words(), "steps": STEPS})
+    facts = FallFacts(
+        share_that_falls_in_the_run=float(np.concatenate(whole).mean()),
+        share_that_falls_before_the_onset=float((np.concatenate(dips) > 0).mean()),
+        largest_fall_before_the_onset=float(np.concatenate(dips).max()),
+        largest_fall_from_the_peak_to_the_end=float(max(late)),
+        last_step_of_the_onset=int(max(x.onset.max() for x in groups)),
+        law=ORDINARY.in_words(),
+        steps=STEPS,
+    )
+    return Evidence(rows=(row,), facts=facts)
 
 
 MONOTONE = Claim(
@@ -126,6 +146,7 @@ MONOTONE = Claim(
     scope="any regime",
     asserts=lambda: _learning,
     measure=_monotone,
+    facts=FallFacts,
     rule=RARE,
     plan=rare_plan(1),
     negative_control=NegativeControl(

@@ -1,17 +1,18 @@
 """A claim of the family dynamics about the penalty: up to which one concepts are learned (THEORY.md section 6.2)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from polyseme.checks.core.claim import Claim, NegativeControl
-from polyseme.checks.core.evidence import Evidence
+from polyseme.checks.core.evidence import Evidence, Facts
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.multi_concept.claims.dynamics.concepts import SINGLE_CONCEPTS
 from polyseme.checks.multi_concept.claims.dynamics.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
 from polyseme.checks.multi_concept.context import TrainingContext
-from polyseme.checks.multi_concept.phase_diagrams import learned, over_penalty
+from polyseme.checks.multi_concept.phase_diagrams import PenaltySweep, learned, over_penalty
 from polyseme.checks.multi_concept.sampling.concepts import Law, draw
 from polyseme.theory.multi_concept.dynamics.concepts import Concepts, Start
 
@@ -39,17 +40,36 @@ def _outcome(group: tuple[int, int], combination: Combination) -> tuple[np.ndarr
     return found[:MEMBERS], found[MEMBERS:]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SizeRow(Facts):
+    """Shares of concepts learned below the critical penalty and above it, at one number of demonstrations and width."""
+
+    L: int
+    m: int
+    learned_below: float
+    learned_above: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyFacts(Facts):
+    """Shares at the sizes of the claim, after so many steps; and shares over the penalty at other widths."""
+
+    sizes: Sequence[SizeRow]
+    steps: int
+    sweep: PenaltySweep
+
+
 def _penalty(context: TrainingContext, combination: Combination) -> Evidence:
-    outcomes = {f"L = {group[0]}, m = {group[1]}": _outcome(group, combination) for group in SIZES}
+    outcomes = {group: _outcome(group, combination) for group in SIZES}
     rows = (
         exceptions(f"not learned at {BELOW} of the critical penalty", *(~below for below, _ in outcomes.values())),
         exceptions(f"learned at {ABOVE} of it", *(above for _, above in outcomes.values())),
     )
-    table = {
-        name: {"learned below": float(below.mean()), "learned above": float(above.mean())}
-        for name, (below, above) in outcomes.items()
-    }
-    facts = {"sizes": table, "steps": STEPS, "sweep": context.cached("penalty sweep", over_penalty)}
+    sizes = [
+        SizeRow(L=L, m=m, learned_below=float(below.mean()), learned_above=float(above.mean()))
+        for (L, m), (below, above) in outcomes.items()
+    ]
+    facts = PenaltyFacts(sizes=sizes, steps=STEPS, sweep=context.cached("penalty sweep", over_penalty))
     return Evidence(rows=rows, facts=facts)
 
 
@@ -72,6 +92,7 @@ PENALTY = Claim(
     scope="any regime",
     asserts=lambda: _root,
     measure=_penalty,
+    facts=PenaltyFacts,
     rule=RARE,
     plan=rare_plan(2, MEMBERS * len(SIZES)),
     negative_control=NegativeControl(

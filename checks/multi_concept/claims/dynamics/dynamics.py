@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import sympy as sp
 
 from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl
-from polyseme.checks.core.evidence import Compared, Evidence, Exact
+from polyseme.checks.core.evidence import Compared, Evidence, Exact, Facts, Share
 from polyseme.checks.core.provenance import Basis, Ground
 from polyseme.checks.core.rules.exact import ExactZero, RoundOff
 from polyseme.checks.multi_concept.context import TrainingContext
@@ -96,6 +97,16 @@ ORDINARY = Hypothesis(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class DescentFacts(Facts):
+    """How long population descent took (the sum of its steps), the mean correct attention weight then, and what the hypotheses weigh."""
+
+    time: float
+    attention_at_the_end: Share
+    lam_m_K1: float
+    m: int
+
+
 def _learned(context: TrainingContext, widened: Widened) -> Evidence:
     regime = widened(context.one)
     training = {
@@ -112,8 +123,13 @@ def _learned(context: TrainingContext, widened: Widened) -> Evidence:
     row = Compared(
         name="0-1 error at the end", difference=float(end["error"][-1]), scale=1.0, roundings=16.0 * K1 * (L + 1)
     )
-    facts = {"time": LEARNING_STEPS * training["eta"], "attention at the end": float(end["attention"][-1])}
-    return Evidence(rows=(row,), facts=facts | {"lam m K1": _weight(regime), "m": regime.model.m})
+    facts = DescentFacts(
+        time=LEARNING_STEPS * training["eta"],
+        attention_at_the_end=float(end["attention"][-1]),
+        lam_m_K1=_weight(regime),
+        m=regime.model.m,
+    )
+    return Evidence(rows=(row,), facts=facts)
 
 
 def _heavier(regime: Regime) -> Regime:
@@ -140,6 +156,7 @@ LEARNED = Claim(
     ),
     asserts=lambda: lambda regime: regime,
     measure=_learned,
+    facts=DescentFacts,
     rule=RoundOff(
         reason="16 K1 (L + 1) unit round-offs: a sum of the probabilities of the prompts, which are zero or not"
     ),

@@ -1,12 +1,14 @@
 """A claim of the family dynamics: which of attention and MLP comes first, by half-times (THEORY.md section 7)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from polyseme.checks.core.claim import Claim, NegativeControl
-from polyseme.checks.core.evidence import Evidence
+from polyseme.checks.core.evidence import Evidence, Facts
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.multi_concept.claims.dynamics.concepts import SINGLE_CONCEPTS
 from polyseme.checks.multi_concept.claims.dynamics.signs import ONE_CONCEPT, RARE, exceptions, rare_plan
@@ -78,27 +80,68 @@ def _map(L: int) -> list[list[float]]:
     return [[float(x) for x in row] for row in np.median(ratio.reshape(shape), axis=2)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RatioRow(Facts):
+    """The MLP's half-time over attention's, among the concepts of one number of demonstrations and width."""
+
+    L: int
+    m: int
+    least: float
+    median: float
+    most: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioMap(Facts):
+    """Medians of that ratio with L demonstrations: a row for each sigma_0, a column for each lam over lam_c."""
+
+    L: int
+    ratio: Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfTimeMap(Facts):
+    """Such maps for several L, at one width."""
+
+    sigma_0: Sequence[float]
+    lam_over_lam_c: Sequence[float]
+    m: int
+    ratios: Sequence[RatioMap]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfTimeFacts(Facts):
+    """Ratios of half-times of concepts drawn by a law, after so many steps, and their map.
+
+    `signal_at_onset`: sum_i r_i beta_i at the onset of attention over its end: least, median, most.
+    """
+
+    ratios: Sequence[RatioRow]
+    signal_at_onset: Sequence[float]
+    law: Mapping[str, Any]
+    steps: int
+    map: HalfTimeMap
+
+
 def _first(context: TrainingContext, groups_of: Callable[[TrainingContext], tuple[Watched, ...]]) -> Evidence:
     groups = groups_of(context)
     times = [half_times(x) for x in groups]
     row = exceptions(
         "concepts in which the MLP is half-way as soon as attention, or sooner", *(b <= a for a, b in times)
     )
-    ratios = {
-        f"L = {x.L}, m = {x.m}": [float(q) for q in np.quantile(b / np.maximum(a, 1), [0, 0.5, 1])]
-        for x, (a, b) in zip(groups, times, strict=True)
-    }
+    ratios = []
+    for x, (a, b) in zip(groups, times, strict=True):
+        least, median, most = (float(q) for q in np.quantile(b / np.maximum(a, 1), [0, 0.5, 1]))
+        ratios.append(RatioRow(L=x.L, m=x.m, least=least, median=median, most=most))
     at_onset = np.concatenate([np.take_along_axis(x.signal, x.onset[None], axis=0)[0] / x.signal[-1] for x in groups])
-    maps = context.cached("map of half-times", lambda: {f"L = {L}": _map(L) for L in MAP_L})
-    facts = {
-        "MLP's half-time over attention's (least, median, most)": ratios,
-        "sum_i r_i beta_i at the onset of attention over its end (least, median, most)": [
-            float(q) for q in np.quantile(at_onset, [0, 0.5, 1])
-        ],
-        "law": ORDINARY.in_words(),
-        "steps": STEPS,
-        "map": {"sigma_0": list(MAP_SIGMAS), "lam over lam_c": list(MAP_PENALTIES), "m": MAP_WIDTH, "ratio": maps},
-    }
+    maps = context.cached("map of half-times", lambda: [RatioMap(L=L, ratio=_map(L)) for L in MAP_L])
+    facts = HalfTimeFacts(
+        ratios=ratios,
+        signal_at_onset=[float(q) for q in np.quantile(at_onset, [0, 0.5, 1])],
+        law=ORDINARY.in_words(),
+        steps=STEPS,
+        map=HalfTimeMap(sigma_0=MAP_SIGMAS, lam_over_lam_c=MAP_PENALTIES, m=MAP_WIDTH, ratios=maps),
+    )
     return Evidence(rows=(row,), facts=facts)
 
 
@@ -111,6 +154,7 @@ HALF_TIMES = Claim(
     scope="any regime",
     asserts=lambda: _several,
     measure=_first,
+    facts=HalfTimeFacts,
     rule=RARE,
     plan=rare_plan(1, TRIALS),
     negative_control=NegativeControl(

@@ -8,11 +8,12 @@ import sympy as sp
 from jaxtyping import Bool, Float
 
 from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl
-from polyseme.checks.core.evidence import Evidence, Exact
+from polyseme.checks.core.evidence import Evidence, Exact, Flag, Share
 from polyseme.checks.core.provenance import ROUND_OFF, Basis, Ground
 from polyseme.checks.core.rules.exact import ExactZero
 from polyseme.checks.multi_concept.claims.dynamics.concepts import SINGLE_CONCEPTS
 from polyseme.checks.multi_concept.claims.dynamics.critical_penalty import PENALTY
+from polyseme.checks.multi_concept.claims.dynamics.learned import LearnedFacts
 from polyseme.checks.multi_concept.claims.dynamics.width import WHICH
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.checks.multi_concept.hypotheses import FAIR, LOGISTIC_RELU, MATCHED, PURE
@@ -37,7 +38,7 @@ FEW = Hypothesis(
 )
 
 # The outputs of the first steps have to be small beside u = 1/(2 (2^L - 1)); beyond three times as much they let some
-# concepts be learned that no gate foresaw.
+# concepts be learned that no gate predicts.
 LARGEST_OUTPUT = 1.6
 ATTENTION, LEAST_NEURON = (0.01, 0.2), 0.001
 
@@ -111,7 +112,7 @@ Learned = Bool[np.ndarray, " concept"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foresight:
+class Prediction:
     """Which concepts a theory predicts to be learned, from them at their start, and in which regime it is asked."""
 
     where: Callable[[Regime], Regime]
@@ -178,25 +179,44 @@ def learned_by(of: Concepts) -> Learned:
     return (of.error() == 0) & np.isfinite(of.output()).all(axis=(0, 1))
 
 
-def _fates(context: TrainingContext, foresight: Foresight) -> Evidence:
-    regime = foresight.where(context.one)
+@dataclass(frozen=True, kw_only=True)
+class PredictedFacts(LearnedFacts):
+    """Of the concepts that occur: how many there are, which share was learned and predicted, and in how many the two differ.
+
+    `lam_over_typical_lam_c` is the least over concepts, half of the neurons living; `attention` the mean correct weight and
+    `error` the 0-1 error at the end.
+    """
+
+    concepts: int
+    share_predicted: Share
+    all_predicted: Flag
+    learned_though_not_predicted: int
+    predicted_and_not_learned: int
+    share_of_neurons_living: Share
+    lam_over_typical_lam_c: float
+    attention: Share
+    error: Share
+
+
+def _fates(context: TrainingContext, prediction: Prediction) -> Evidence:
+    regime = prediction.where(context.one)
     of = concepts_of(regime, context)
-    predicted, lives = foresight.learned(of), living(of)
+    predicted, lives = prediction.learned(of), living(of)
     learned = learned_by(of)
     row = Exact(name="concepts whose fate was not predicted", residual=sp.Integer(int((learned != predicted).sum())))
-    facts = {
-        "concepts": of.members,
-        "share learned": float(learned.mean()),
-        "share predicted": float(predicted.mean()),
-        "all learned": int(learned.all()),
-        "all predicted": int(predicted.all()),
-        "learned though not predicted": int((learned & ~predicted).sum()),
-        "predicted and not learned": int((predicted & ~learned).sum()),
-        "share of neurons living": float(lives.mean()),
-        "lam over typical lam_c": float(over_critical(regime).min()),
-        "attention": float(of.attention().mean()),
-        "error": float(of.error() @ of.given.weight),
-    }
+    facts = PredictedFacts(
+        concepts=of.members,
+        share_learned=float(learned.mean()),
+        share_predicted=float(predicted.mean()),
+        all_learned=int(learned.all()),
+        all_predicted=int(predicted.all()),
+        learned_though_not_predicted=int((learned & ~predicted).sum()),
+        predicted_and_not_learned=int((predicted & ~learned).sum()),
+        share_of_neurons_living=float(lives.mean()),
+        lam_over_typical_lam_c=float(over_critical(regime).min()),
+        attention=float(of.attention().mean()),
+        error=float(of.error() @ of.given.weight),
+    )
     return Evidence(rows=(row,), facts=facts)
 
 
@@ -236,13 +256,14 @@ PREDICTED = Claim(
     formula=r"k \text{ learned} \iff \exists i, j:\ r_i > 0 > r_j,\ n_c \alpha_i + n_d \beta_i > 0,\ n_c \alpha_j - n_d \beta_j > 0 \ (t = 0)\ \text{ and }\ \lambda < \lambda_c(k)",
     section="6",
     hypotheses=(PURE, MATCHED, FAIR, LOGISTIC_RELU, FEW, OVERLAPS, SMALL, OFF),
-    asserts=lambda: Foresight(where=lambda regime: regime, learned=by_thresholds),
+    asserts=lambda: Prediction(where=lambda regime: regime, learned=by_thresholds),
     measure=_fates,
+    facts=PredictedFacts,
     rule=ExactZero(reason="concepts are counted: the number whose fate was not predicted is a whole one"),
     negative_control=NegativeControl(
         name="the penalty does not matter",
         statement="learned if and only if the gates say so, also in a wide network under five times lam_c",
-        asserts=lambda: Foresight(where=_heavily_penalised, learned=by_gates_alone),
+        asserts=lambda: Prediction(where=_heavily_penalised, learned=by_gates_alone),
     ),
     uses=(SINGLE_CONCEPTS.id, WHICH.id, PENALTY.id),
     rests_on=(

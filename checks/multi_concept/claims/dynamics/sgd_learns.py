@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl
-from polyseme.checks.core.evidence import Evidence, Exact
+from polyseme.checks.core.evidence import Evidence, Exact, Share
 from polyseme.checks.core.provenance import Basis, Ground
 from polyseme.checks.core.rules.exact import ExactZero
 from polyseme.checks.multi_concept.claims.dynamics.dynamics import EVEN_CONCEPTS, LIGHT, ORDINARY, WIDE
+from polyseme.checks.multi_concept.claims.dynamics.learned import LearnedFacts
 from polyseme.checks.multi_concept.context import PURE, Arrays, TrainingContext
 from polyseme.checks.multi_concept.hypotheses import (
     FAIR,
@@ -80,6 +83,21 @@ LONG = Hypothesis(
 # -- every concept is learned --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class SgdFacts(LearnedFacts):
+    """What the model has learned at the end of training, on pure prompts: of concepts that occur, and means over prompts.
+
+    `attention` is the mean correct attention weight, `smallest_margin` the least e f; NaN for a run that diverged.
+    """
+
+    steps: int
+    time_over_m: float
+    lam_m_K1: float
+    attention: Share
+    error_on_pure_prompts: Share
+    smallest_margin: float
+
+
 def _on_pure_prompts(context: TrainingContext, regime: Regime) -> Arrays:
     """e f, attention and probability of each pure prompt (k, e, n+) after training from the regime's own start; Diverged if there is no end."""
     start = context.draw(regime)
@@ -96,10 +114,10 @@ def _on_pure_prompts(context: TrainingContext, regime: Regime) -> Arrays:
 
 def _learned(context: TrainingContext, widened: Widened) -> Evidence:
     regime = widened(context.one)
-    facts = {
+    given: dict[str, Any] = {
         "steps": regime.training.steps,
-        "time over m": time_of(regime) / regime.model.m,
-        "lam m K1": regime.training.lam * regime.model.m * regime.concepts.K1,
+        "time_over_m": time_of(regime) / regime.model.m,
+        "lam_m_K1": regime.training.lam * regime.model.m * regime.concepts.K1,
     }
     name = "pure prompts misclassified"
     try:
@@ -108,19 +126,27 @@ def _learned(context: TrainingContext, widened: Widened) -> Evidence:
         # Weights that are no numbers classify nothing.
         occurring = sum(p > 0 for p in regime.concepts.probabilities)
         row = Exact(name=f"{name}, all of a run that diverged", residual=sp.Integer(occurring * 2 * regime.prompt.L))
-        nothing = {"share learned": 0.0, "all learned": 0, "error on pure prompts": 1.0}
-        return Evidence(rows=(row,), facts=facts | nothing | {"attention": math.nan, "smallest margin": math.nan})
+        facts = SgdFacts(
+            **given,
+            share_learned=0.0,
+            all_learned=0,
+            attention=math.nan,
+            error_on_pure_prompts=1.0,
+            smallest_margin=math.nan,
+        )
+        return Evidence(rows=(row,), facts=facts)
     probability = seen["probability"]
     occurs = probability.sum(axis=(1, 2)) > 0
     wrong = ~(seen["margin"] > 0) & (probability > 0)
     learned = np.logical_not(wrong[occurs].any(axis=(1, 2)))
-    facts |= {
-        "share learned": float(learned.mean()),
-        "all learned": int(learned.all()),
-        "attention": float((seen["attention"] * probability).sum()),
-        "error on pure prompts": float((wrong * probability).sum()),
-        "smallest margin": float(seen["margin"][probability > 0].min()),
-    }
+    facts = SgdFacts(
+        **given,
+        share_learned=float(learned.mean()),
+        all_learned=int(learned.all()),
+        attention=float((seen["attention"] * probability).sum()),
+        error_on_pure_prompts=float((wrong * probability).sum()),
+        smallest_margin=float(seen["margin"][probability > 0].min()),
+    )
     return Evidence(rows=(Exact(name=name, residual=sp.Integer(int(wrong.sum()))),), facts=facts)
 
 
@@ -173,6 +199,7 @@ SGD_LEARNS = Claim(
     ),
     asserts=lambda: lambda regime: regime,
     measure=_learned,
+    facts=SgdFacts,
     rule=ExactZero(
         reason="prompts are counted, all (k, e, n+) of them: the number of those misclassified is a whole one"
     ),

@@ -1,22 +1,24 @@
 """Claims of the family dynamics about the width: which concepts are learned, from their initial gates alone (THEORY.md section 6.3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import sympy as sp
 from jaxtyping import Bool
 
 from polyseme.checks.core.claim import Claim, NegativeControl
-from polyseme.checks.core.evidence import Counted, Estimated, Evidence, Exact
+from polyseme.checks.core.evidence import Counted, Estimated, Evidence, Exact, Facts
 from polyseme.checks.core.provenance import STATISTICS, Basis, Ground
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.core.rules.exact import ExactZero
 from polyseme.checks.multi_concept.claims.dynamics.concepts import SINGLE_CONCEPTS
 from polyseme.checks.multi_concept.claims.dynamics.signs import MOST_EXCEPTIONS, ONE_CONCEPT, RARE, rare_plan
 from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.checks.multi_concept.phase_diagrams import Diagram, over_width_and_concepts
 from polyseme.checks.multi_concept.phase_diagrams import learned as learned_after
-from polyseme.checks.multi_concept.phase_diagrams import over_width_and_concepts
 from polyseme.checks.multi_concept.sampling.concepts import Drawn, Law, draw
 from polyseme.theory.multi_concept.outcome.thresholds import learnable, lives_on, share_learnable, spread, unanimous
 from polyseme.theory.multi_concept.prompts.law import exact_count_probability
@@ -153,8 +155,26 @@ SHARES = Equivalence(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class WidthRow(Facts):
+    """The share of concepts learned at a width, measured and by the law of the claim."""
+
+    m: int
+    learned: float
+    law: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareFacts(Facts):
+    """Shares over the widths of the claim, of concepts drawn by a law; and a diagram over widths and numbers of concepts."""
+
+    law: Mapping[str, Any]
+    shares: Sequence[WidthRow]
+    diagram: Diagram
+
+
 def _shares(context: TrainingContext, law: Callable[[int], float]) -> Evidence:
-    rows, table = [], {}
+    rows, table = [], []
     for m, (learned, _) in _narrow(context, _own_label).items():
         hits = learned.astype(np.float64)
         # The scatter that the law of the statement gives, where the sample happens to have none.
@@ -168,11 +188,9 @@ def _shares(context: TrainingContext, law: Callable[[int], float]) -> Evidence:
                 scale=1.0,
             )
         )
-        table[f"m = {m}"] = {"learned": float(hits.mean()), "law": law(m)}
-    facts = {"law": NARROW.in_words(), "shares": table}
-    return Evidence(
-        rows=tuple(rows), facts=facts | {"diagram": context.cached("phase diagram", over_width_and_concepts)}
-    )
+        table.append(WidthRow(m=m, learned=float(hits.mean()), law=law(m)))
+    diagram = context.cached("phase diagram", over_width_and_concepts)
+    return Evidence(rows=tuple(rows), facts=ShareFacts(law=NARROW.in_words(), shares=table, diagram=diagram))
 
 
 SAME_RUNS = Basis(
@@ -189,6 +207,7 @@ SHARE = Claim(
     scope="any regime",
     asserts=lambda: share_learnable,
     measure=_shares,
+    facts=ShareFacts,
     rule=SHARES,
     plan=lambda context: SHARES.design(
         spread=0.5, rows=len(WIDTHS), level=context.level, fewest=NARROW_MEMBERS, most=NARROW_MEMBERS

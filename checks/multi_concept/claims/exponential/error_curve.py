@@ -4,14 +4,14 @@ All seeds start from one state whose concepts population descent learns; the err
 What is said of the rate is said of seeds that survive: no concept of theirs goes extinct.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
 from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, OutsideHypotheses, Plan
-from polyseme.checks.core.evidence import Estimated, Evidence
+from polyseme.checks.core.evidence import Estimated, Evidence, Facts
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.bound import proportion_interval
 from polyseme.checks.core.rules.equivalence import Equivalence
@@ -154,7 +154,46 @@ def window(context: TrainingContext) -> Int[np.ndarray, " edges"]:
     return np.round(np.linspace(low[0], last[-1], of.stretches + 1)).astype(int)
 
 
-def curve_table(context: TrainingContext) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True)
+class CurveTable(Facts):
+    """The error curve at its recorded steps: means over seeds, and exact intervals of the error that hold at all steps at once.
+
+    `floor` is the mean error of extinct seeds at the end; `probability_of_extinction` an exact interval.
+    """
+
+    step: Sequence[int]
+    error: Sequence[float]
+    error_of_survivors: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    floor: float
+    extinct_seeds: int
+    probability_of_extinction: Sequence[float]
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveFacts(Facts):
+    """What the claims about the curve have in common: how many seeds, which member's start, and the edges of the window.
+
+    `window` is chosen by the pilot, in steps; `seed` is that of the regime.
+    """
+
+    seeds: int
+    pilot: int
+    member: int
+    seed: int
+    window: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeCurveFacts(CurveFacts):
+    """With the curve itself."""
+
+    curve: CurveTable
+
+
+def curve_table(context: TrainingContext) -> CurveTable:
     """The whole curve as plain numbers: exact intervals from one test prompt a seed, which makes independent trials."""
     of, level = main_curve(context), context.level
     rng = generator(regime_of(context), Stream.TEST_PROMPTS)
@@ -162,29 +201,29 @@ def curve_table(context: TrainingContext) -> dict[str, object]:
     hits = wrong.sum(axis=1)
     ends = [proportion_interval(int(n), of.seeds, level / (2 * len(hits))) for n in hits]
     extinct = int(of.extinct[-1].sum())
-    return {
-        "step": [int(t) for t in of.steps],
-        "error": [float(x) for x in of.errors.mean(axis=1)],
-        "error of survivors": [float(x) for x in of.excess.mean(axis=1)],
-        "low": [low for low, _ in ends],
-        "high": [high for _, high in ends],
-        "floor": float(of.floor.mean()),
-        "extinct seeds": extinct,
-        "probability of extinction": [float(x) for x in proportion_interval(extinct, of.seeds, level / 2)],
-        "seeds": of.seeds,
-    }
+    return CurveTable(
+        step=[int(t) for t in of.steps],
+        error=[float(x) for x in of.errors.mean(axis=1)],
+        error_of_survivors=[float(x) for x in of.excess.mean(axis=1)],
+        low=[low for low, _ in ends],
+        high=[high for _, high in ends],
+        floor=float(of.floor.mean()),
+        extinct_seeds=extinct,
+        probability_of_extinction=[float(x) for x in proportion_interval(extinct, of.seeds, level / 2)],
+        seeds=of.seeds,
+    )
 
 
-def facts_of(context: TrainingContext) -> dict[str, object]:
-    """What the claims about the curve have in common."""
+def facts_of(context: TrainingContext) -> CurveFacts:
+    """What the claims about the curve have in common; `vars` of it fill their own facts."""
     member, _ = learnable(context)
-    return {
-        "seeds": design(context).seeds,
-        "pilot": design(context).pilot,
-        "member whose start it is": member,
-        "seed": context.regime.ensemble.seed,
-        "window, chosen by the pilot": [int(t) for t in pilot(context).steps[window(context)]],
-    }
+    return CurveFacts(
+        seeds=design(context).seeds,
+        pilot=design(context).pilot,
+        member=member,
+        seed=context.regime.ensemble.seed,
+        window=[int(t) for t in pilot(context).steps[window(context)]],
+    )
 
 
 # -- the floor --------------------------------------------------------------------------------------------------
@@ -207,7 +246,7 @@ def _end(context: TrainingContext, floor: Callable[[Curve], np.ndarray]) -> Evid
         samples=of.seeds,
         scale=scale,
     )
-    return Evidence(rows=(row,), facts=facts_of(context) | {"curve": curve_table(context)})
+    return Evidence(rows=(row,), facts=WholeCurveFacts(**vars(facts_of(context)), curve=curve_table(context)))
 
 
 FEWEST_EXTINCT = 30
@@ -241,6 +280,7 @@ FLOOR_CLAIM = Claim(
     hypotheses=CURVE,
     asserts=lambda: lambda of: of.floor,
     measure=_end,
+    facts=WholeCurveFacts,
     rule=FLOOR,
     plan=_end_plan,
     negative_control=NegativeControl(

@@ -1,7 +1,7 @@
 """Claims about the mechanism of the rate: delayed escape from the initial plateau (THEORY.md section 5c)."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,7 @@ from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.multi_concept.claims.exponential.error_curve import (
     CURVE,
+    CurveFacts,
     design,
     facts_of,
     learnable,
@@ -110,6 +111,17 @@ def prediction(context: TrainingContext, believed: Believed, horizons: tuple[int
     return context.cached(f"predicted {believed.__name__} {horizons}", run)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EscapeFacts(CurveFacts):
+    """The error of survivors at the edges of the window: predicted from so many seeds' states at one step, and measured."""
+
+    predicted_at_step: int
+    seeds_predicted: int
+    steps: Sequence[int]
+    error_predicted: Sequence[float]
+    error_measured: Sequence[float]
+
+
 def _rates(context: TrainingContext, believed: Believed) -> Evidence:
     of, edges = main_curve(context), window(context)
     steps = of.steps[edges]
@@ -130,13 +142,14 @@ def _rates(context: TrainingContext, believed: Believed) -> Evidence:
         )
         for i, (a, b) in enumerate(pairwise(steps))
     )
-    facts = facts_of(context) | {
-        "predicted at step": plateau_end(context),
-        "seeds predicted": predicted.shape[1],
-        "steps": [int(t) for t in steps],
-        "error predicted": [float(x) for x in mean],
-        "error measured": [float(x) for x in of.excess[edges].mean(axis=1)],
-    }
+    facts = EscapeFacts(
+        **vars(facts_of(context)),
+        predicted_at_step=plateau_end(context),
+        seeds_predicted=predicted.shape[1],
+        steps=[int(t) for t in steps],
+        error_predicted=[float(x) for x in mean],
+        error_measured=[float(x) for x in of.excess[edges].mean(axis=1)],
+    )
     return Evidence(rows=rows, facts=facts)
 
 
@@ -172,6 +185,7 @@ ESCAPE = Claim(
     hypotheses=(*CURVE, FAIR, ALIKE),
     asserts=lambda: _as_it_is,
     measure=_rates,
+    facts=EscapeFacts,
     rule=QUARTER,
     plan=_plan,
     negative_control=NegativeControl(

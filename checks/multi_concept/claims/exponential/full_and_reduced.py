@@ -1,18 +1,20 @@
 """Claims that the full model and the reduced recursion have one error curve: path by path, and as independent ensembles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 
 from polyseme.checks.core.claim import Claim, NegativeControl, Plan
-from polyseme.checks.core.evidence import Compared, Estimated, Evidence
+from polyseme.checks.core.evidence import Compared, Estimated, Evidence, Facts
 from polyseme.checks.core.provenance import ROUND_OFF, STATISTICS
 from polyseme.checks.core.rules.common import POWER
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.core.rules.exact import RoundOff
 from polyseme.checks.multi_concept.claims.exponential.error_curve import (
     CURVE,
+    CurveFacts,
     design,
     end_of_curve,
     every,
@@ -142,6 +144,23 @@ def _of_descent(context: TrainingContext) -> tuple[np.ndarray, np.ndarray]:
     return np.array(errors), np.zeros(len(errors))
 
 
+@dataclass(frozen=True, kw_only=True)
+class FullCurve(Facts):
+    """Mean 0-1 error of the full model at recorded steps."""
+
+    step: Sequence[int]
+    error: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullFacts(CurveFacts):
+    """The curve of so many full models, and at each place of the claim the margin as a share of the error."""
+
+    full_members: int
+    margin_over_error: Sequence[float]
+    full_model: FullCurve
+
+
 def _curves(context: TrainingContext, reduced: Reduced) -> Evidence:
     mean, error = reduced(context)
     full, places = _full(context), _places(context)
@@ -156,11 +175,12 @@ def _curves(context: TrainingContext, reduced: Reduced) -> Evidence:
         )
         for j, margin in zip(places, margins, strict=True)
     )
-    facts = facts_of(context) | {
-        "full members": len(full),
-        "margin, as a share of the error": [float(x) for x in margins / full[:, places].mean(axis=0)],
-        "full model": {"step": [int(t) for t in steps], "error": [float(x) for x in full.mean(axis=0)[: len(steps)]]},
-    }
+    facts = FullFacts(
+        **vars(facts_of(context)),
+        full_members=len(full),
+        margin_over_error=[float(x) for x in margins / full[:, places].mean(axis=0)],
+        full_model=FullCurve(step=[int(t) for t in steps], error=[float(x) for x in full.mean(axis=0)[: len(steps)]]),
+    )
     return Evidence(rows=rows, facts=facts)
 
 
@@ -177,6 +197,7 @@ EQUAL = Claim(
     hypotheses=CURVE,
     asserts=lambda: _of_ensemble,
     measure=_curves,
+    facts=FullFacts,
     rule=SAME,
     plan=lambda context: _planned(context),
     negative_control=NegativeControl(

@@ -3,12 +3,13 @@
 The bound, its proof and its constants are those of `polyseme.theory.multi_concept.fluctuation.bounds`; the seeds, and where they start, those of `polyseme.checks.multi_concept.claims.exponential.starts`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from polyseme.checks.core.claim import Claim, NegativeControl
-from polyseme.checks.core.evidence import Bounded, Counted, Evidence
+from polyseme.checks.core.evidence import Bounded, Counted, Evidence, Facts
 from polyseme.checks.core.provenance import ROUND_OFF, STATISTICS, Basis, Ground
 from polyseme.checks.core.rules.bound import UpperBound
 from polyseme.checks.core.rules.exact import UNIT
@@ -328,6 +329,37 @@ ERROR = Claim(
 # -- curvature ------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch(Facts):
+    """A part of the path, from a step to the next part's."""
+
+    name: str
+    first_step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureFacts(Facts):
+    """Along the path at each step t: curvatures of the risk, rho and b of the bound, the nearest gate's distance from its kink.
+
+    W and the bound on the 0-1 error are those at the regime's batch, without any allowance for kinks; `error_of_path` is the
+    path's own. Of each case: the shares of seeds with an update that did not contract, and of such updates.
+    """
+
+    t: Sequence[int]
+    stretches: Sequence[Stretch]
+    minimum_curvature: Sequence[float]
+    maximum_curvature: Sequence[float]
+    penalty: float
+    rho: Sequence[float]
+    b: Sequence[float]
+    nearest_kink: Sequence[float]
+    W: Sequence[float]
+    bound_on_error: Sequence[float]
+    error_of_path: Sequence[float]
+    seeds_that_did_not_contract: Mapping[str, float]
+    updates_that_did_not_contract: Mapping[str, float]
+
+
 def _curvature(context: TrainingContext, expansion: Callable[[np.ndarray], np.ndarray]) -> Evidence:
     path, (_, learned) = whole_path(context), descent(context)
     stretches = {"plateau": (0, learned // 2), "escape": (learned // 2, learned), "late": (learned, len(path.eta))}
@@ -339,26 +371,22 @@ def _curvature(context: TrainingContext, expansion: Callable[[np.ndarray], np.nd
     batch = regime_of(context).training.batch
     assert isinstance(batch, int), "hypotheses ask for minibatches"
     law, ideal = forks(context)[0].one.law, path.width(batch=float(batch))
-    facts = {
-        "t": list(range(len(path.eta))),
-        "first step of each stretch": {name: start for name, (start, _) in stretches.items()},
-        "minimum curvature": as_list(path.lowest),
-        "maximum curvature": as_list(path.highest),
-        "penalty": regime_of(context).training.lam,
-        "rho": as_list(path.rho),
-        "b": as_list(path.noise),
-        "distance of the nearest gate from its kink": as_list(path.kinks),
-        "W without allowances, at the regime's batch": as_list(ideal.W[:-1]),
-        "bound on the error without allowances": as_list(path.error_bound(law, ideal)[:-1]),
-        "error of the path": as_list(path.errors[:-1]),
-        "seeds with an update that did not contract": {
-            case.name: float((case.seeds.bracket > case.seeds.length[:-1])[1:].any(axis=0).mean())
-            for case in cases(context)
-        },
-        "updates that did not contract": {
-            case.name: float((case.seeds.bracket > case.seeds.length[:-1])[1:].mean()) for case in cases(context)
-        },
-    }
+    expanded = {case.name: (case.seeds.bracket > case.seeds.length[:-1])[1:] for case in cases(context)}
+    facts = CurvatureFacts(
+        t=list(range(len(path.eta))),
+        stretches=[Stretch(name=name, first_step=start) for name, (start, _) in stretches.items()],
+        minimum_curvature=as_list(path.lowest),
+        maximum_curvature=as_list(path.highest),
+        penalty=regime_of(context).training.lam,
+        rho=as_list(path.rho),
+        b=as_list(path.noise),
+        nearest_kink=as_list(path.kinks),
+        W=as_list(ideal.W[:-1]),
+        bound_on_error=as_list(path.error_bound(law, ideal)[:-1]),
+        error_of_path=as_list(path.errors[:-1]),
+        seeds_that_did_not_contract={name: float(one.any(axis=0).mean()) for name, one in expanded.items()},
+        updates_that_did_not_contract={name: float(one.mean()) for name, one in expanded.items()},
+    )
     return Evidence(rows=rows, facts=facts)
 
 
@@ -371,6 +399,7 @@ CURVATURE = Claim(
     hypotheses=CURVE,
     asserts=lambda: lambda rho: 1 / rho,
     measure=_curvature,
+    facts=CurvatureFacts,
     rule=UpperBound(
         reason="one: the largest inverse of the factor by which an update can stretch a difference, from the Hessian with the gates as they are",
         is_statistical=False,

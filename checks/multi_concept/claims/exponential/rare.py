@@ -1,17 +1,18 @@
 """Claims about errors too rare to be counted: splitting, and how far down the error stays exponential (THEORY.md section 5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from polyseme.checks.core.claim import Claim, NegativeControl, OutsideHypotheses, Plan
-from polyseme.checks.core.evidence import Bounded, Estimated, Evidence
+from polyseme.checks.core.evidence import Bounded, Estimated, Evidence, Facts
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.bound import UpperBound
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.multi_concept.claims.exponential.error_curve import (
     CURVE,
+    CurveFacts,
     facts_of,
     learnable,
     main_curve,
@@ -103,6 +104,13 @@ def _factors_forgotten(of: Split) -> np.ndarray:
     return of.means
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitFacts(CurveFacts):
+    """With the number of independent populations."""
+
+    populations: int
+
+
 def _against_counting(context: TrainingContext, estimates: Callable[[Split], np.ndarray]) -> Evidence:
     of, rows = main_curve(context), []
     for j in _countable(context):
@@ -123,7 +131,8 @@ def _against_counting(context: TrainingContext, estimates: Callable[[Split], np.
                 scale=mean,
             )
         )
-    return Evidence(rows=tuple(rows), facts=facts_of(context) | {"populations": EFFORTS[context.effort].populations})
+    facts = SplitFacts(**vars(facts_of(context)), populations=EFFORTS[context.effort].populations)
+    return Evidence(rows=tuple(rows), facts=facts)
 
 
 POPULATION_SPREAD = 0.6
@@ -164,6 +173,35 @@ STAYS = UpperBound(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TailRow(Facts):
+    """The error of survivors at a step, by splitting, with its standard error (`relative`: over the error), and the error aimed at."""
+
+    aimed_at: float
+    step: int
+    error: float
+    standard_error: float
+    relative: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyLaw(Facts):
+    """Steps to an error eps of survivors, as pairs (eps, step), and the least-squares law a + b log10(1/eps) through them, in steps."""
+
+    eps_and_steps: Sequence[tuple[float, int]]
+    steps_per_decade: float
+    steps_at_eps_1: float
+    largest_residual: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailFacts(CurveFacts):
+    """How the error goes on beyond what can be counted."""
+
+    tail: Sequence[TailRow]
+    time_to_accuracy: AccuracyLaw
+
+
 def _beyond(context: TrainingContext, clock: Clock) -> Evidence:
     of, edges = main_curve(context), window(context)
     inside = rates(of, edges, clock)
@@ -191,31 +229,29 @@ def _beyond(context: TrainingContext, clock: Clock) -> Evidence:
                 samples=len(found),
             )
         )
-        tail.append({"aimed at": 10.0**-d, "step": T, "error": mean, "standard error": error, "relative": error / mean})
-    return Evidence(
-        rows=tuple(rows), facts=facts_of(context) | {"tail": tail, "time to accuracy": _to_accuracy(of, tail)}
-    )
+        tail.append(TailRow(aimed_at=10.0**-d, step=T, error=mean, standard_error=error, relative=error / mean))
+    facts = TailFacts(**vars(facts_of(context)), tail=tail, time_to_accuracy=_to_accuracy(of, tail))
+    return Evidence(rows=tuple(rows), facts=facts)
 
 
-def _to_accuracy(of: Curve, tail: list[dict[str, float]]) -> dict[str, object]:
-    """Iterations to an error eps of survivors, from the curve and the tail, and the least-squares law a + b log10(1/eps)."""
-
+def _to_accuracy(of: Curve, tail: Sequence[TailRow]) -> AccuracyLaw:
+    """The law of steps to an accuracy, from the curve and the tail."""
     mean = of.excess.mean(axis=1)
     counted = [
         (10.0**-d, int(of.steps[np.flatnonzero(mean <= 10.0**-d)[0]]))
         for d in (1, 2, 3)
         if (mean[mean <= 10.0**-d] > 0).any()
     ]
-    points = counted + [(float(row["error"]), int(row["step"])) for row in tail]
+    points = counted + [(row.error, row.step) for row in tail]
     decades = -np.log10([eps for eps, _ in points])
     slope, start = np.polyfit(decades, [t for _, t in points], 1)
     residual = float(np.abs(np.polyval((slope, start), decades) - [t for _, t in points]).max())
-    return {
-        "eps and iterations": points,
-        "iterations per decade": float(slope),
-        "iterations at eps = 1": float(start),
-        "largest residual, in iterations": residual,
-    }
+    return AccuracyLaw(
+        eps_and_steps=points,
+        steps_per_decade=float(slope),
+        steps_at_eps_1=float(start),
+        largest_residual=residual,
+    )
 
 
 TAIL_SPREAD = 0.4
@@ -243,6 +279,7 @@ FAR = Claim(
     hypotheses=CURVE,
     asserts=lambda: lambda t: t,
     measure=_beyond,
+    facts=TailFacts,
     rule=STAYS,
     plan=_beyond_plan,
     negative_control=NegativeControl(

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from polyseme.checks.core.claim import Claim, NegativeControl, OutsideHypotheses, Plan
-from polyseme.checks.core.evidence import Bounded, Evidence
+from polyseme.checks.core.evidence import Bounded, Evidence, Facts
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.bound import UpperBound
 from polyseme.checks.multi_concept.claims.exponential.error_curve import (
     CURVE,
+    WholeCurveFacts,
     curve_table,
     design,
     facts_of,
@@ -63,24 +64,54 @@ def _row(name: str, value: float, influence: np.ndarray, bound: float) -> Bounde
     return Bounded(name=name, value=value, bound=bound, standard_error=error, samples=samples)
 
 
-def rates_table(context: TrainingContext) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True)
+class RateRow(Facts):
+    """The local rate of survivors' error per step, from one step to another, with an interval that holds on all stretches at once."""
+
+    begin: int
+    end: int
+    rate: float
+    low: float
+    high: float
+    relative_half_width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesTable(Facts):
+    """Local rates on the stretches of the window, and one rate fitted to all of it: with chi^2 over degrees of freedom, and its p."""
+
+    stretches: Sequence[RateRow]
+    single_rate: float
+    lack_of_fit: float
+    p_of_lack_of_fit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateFacts(WholeCurveFacts):
+    """The curve and its local rates."""
+
+    rates: RatesTable
+
+
+def rates_table(context: TrainingContext) -> RatesTable:
     """The window's local rates with simultaneous intervals, and a single rate with its lack of fit, as plain numbers."""
     of, edges = main_curve(context), window(context)
     found = rates(of, edges)
     z = student_z(context.level, len(found.values), of.seeds)
     steps = of.steps[edges]
     single, misfit, p = single_rate(of, edges)
-    return {
-        "from": [int(t) for t in steps[:-1]],
-        "to": [int(t) for t in steps[1:]],
-        "rate per step": [float(x) for x in found.values],
-        "low": [float(x) for x in found.values - z * found.errors],
-        "high": [float(x) for x in found.values + z * found.errors],
-        "relative half-width": [float(x) for x in z * found.errors / found.values],
-        "single rate per step": single,
-        "its lack of fit: chi^2 over degrees of freedom": misfit,
-        "its lack of fit: p": p,
-    }
+    stretches = [
+        RateRow(
+            begin=int(begin),
+            end=int(end),
+            rate=float(rate),
+            low=float(rate - z * error),
+            high=float(rate + z * error),
+            relative_half_width=float(z * error / rate),
+        )
+        for (begin, end), rate, error in zip(pairwise(steps), found.values, found.errors, strict=True)
+    ]
+    return RatesTable(stretches=stretches, single_rate=single, lack_of_fit=misfit, p_of_lack_of_fit=p)
 
 
 def student_z(level: float, rows: int, samples: int) -> float:
@@ -149,7 +180,7 @@ def _adjacent(context: TrainingContext, clock: Clock) -> Evidence:
         _row(f"stretch {i + 1}: log(rate / next rate)", *_log_ratio(of, i, i + 1), bound)
         for i in range(len(of.values) - 1)
     ]
-    facts = facts_of(context) | {"rates": rates_table(context), "curve": curve_table(context)}
+    facts = RateFacts(**vars(facts_of(context)), curve=curve_table(context), rates=rates_table(context))
     return Evidence(rows=tuple(rows), facts=facts)
 
 
@@ -179,6 +210,7 @@ AT_LEAST = Claim(
     hypotheses=CURVE,
     asserts=lambda: lambda t: t,
     measure=_adjacent,
+    facts=RateFacts,
     rule=NOT_DECREASING,
     plan=_adjacent_plan,
     negative_control=NegativeControl(

@@ -3,20 +3,22 @@
 THEORY.md sections 5(b) and 7. `kinks` says what it is where gates move.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from jaxtyping import Float
 
 from polyseme.checks.core.claim import Claim, NegativeControl, Plan
-from polyseme.checks.core.evidence import Estimated, Evidence
+from polyseme.checks.core.evidence import Estimated, Evidence, Facts
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.multi_concept.claims.fluctuation.deviation import (
     HYPOTHESES,
     POWER,
     USES,
+    StretchFacts,
     lifted,
     squares_of,
     stretch,
@@ -57,17 +59,37 @@ def share_of(name: str, x: Float[np.ndarray, " seed"], predicted: float) -> Esti
     )
 
 
-def tables_of(times: list[int], rows: Mapping[str, list[Estimated]]) -> dict[str, object]:
-    """Variances against steps, with standard errors and the prediction, as plain numbers: what a figure needs."""
-    return {
-        name: {
-            "step": times,
-            "measured": [row.estimate + row.scale for row in found],
-            "standard error": [row.standard_error for row in found],
-            "predicted": [row.scale for row in found],
-        }
+@dataclass(frozen=True, kw_only=True)
+class Variances(Facts):
+    """Variances of a group of coefficients at some steps: measured with standard errors, and predicted."""
+
+    group: str
+    step: Sequence[int]
+    measured: Sequence[float]
+    standard_error: Sequence[float]
+    predicted: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableFacts(StretchFacts):
+    """Variances of each group at batch B."""
+
+    B: int
+    variances: Sequence[Variances]
+
+
+def variances_of(times: Sequence[int], rows: Mapping[str, list[Estimated]]) -> list[Variances]:
+    """Variances against steps, by the name of their group."""
+    return [
+        Variances(
+            group=name,
+            step=times,
+            measured=[row.estimate + row.scale for row in found],
+            standard_error=[row.standard_error for row in found],
+            predicted=[row.scale for row in found],
+        )
         for name, found in rows.items()
-    }
+    ]
 
 
 # -- stable gates -----------------------------------------------------------------------------------------------------
@@ -116,7 +138,7 @@ def _stable(context: TrainingContext, carries: bool) -> Evidence:
         ]
         for name, directions in directions_of(start).items()
     }
-    facts = stretch_facts(context) | {"B": LARGE_BATCH, "variances": tables_of(times, rows)}
+    facts = StableFacts(**vars(stretch_facts(context)), B=LARGE_BATCH, variances=variances_of(times, rows))
     return Evidence(rows=tuple(row for found in rows.values() for row in found), facts=facts)
 
 
@@ -129,6 +151,7 @@ STABLE = Claim(
     hypotheses=HYPOTHESES,
     asserts=lambda: True,
     measure=_stable,
+    facts=StableFacts,
     rule=LINEAR,
     plan=_stable_plan,
     negative_control=NegativeControl(

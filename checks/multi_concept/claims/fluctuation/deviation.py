@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, OutsideHypotheses, Plan
-from polyseme.checks.core.evidence import Evidence, Points
+from polyseme.checks.core.evidence import Evidence, Facts, Points
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.rate import Rate
 from polyseme.checks.multi_concept.claims.exponential.error_curve import CURVE, learnable
@@ -168,16 +168,32 @@ def stretch(context: TrainingContext) -> list[Moment]:
     return context.cached("linear noise of the lifted start", find)
 
 
-def stretch_facts(context: TrainingContext) -> dict[str, object]:
-    """What the claims about the lifted start have in common."""
+@dataclass(frozen=True, kw_only=True)
+class StretchFacts(Facts):
+    """What the claims about the lifted start have in common: so many steps to the end of the stretch on which gates are stable.
+
+    `lift` is added to the size of every alpha; `nearest_gate` is the least distance of a gate from its kink, in standard
+    deviations, at batch `nearest_gate_batch`; `seed` is that of the regime.
+    """
+
+    steps: int
+    lift: float
+    nearest_gate: float
+    nearest_gate_batch: int
+    seed: int
+
+
+def stretch_facts(context: TrainingContext) -> StretchFacts:
+    """Of the stretch; `vars` of it fill the claims' own facts."""
     path = stretch(context)
     nearest = min(moment.clearance for moment in path) * np.sqrt(FEWEST_PROMPTS)
-    return {
-        "steps": path[-1].t,
-        "lift of alpha": LIFT,
-        f"nearest gate in standard deviations, at batch {FEWEST_PROMPTS}": float(nearest),
-        "seed": context.regime.ensemble.seed,
-    }
+    return StretchFacts(
+        steps=path[-1].t,
+        lift=LIFT,
+        nearest_gate=float(nearest),
+        nearest_gate_batch=FEWEST_PROMPTS,
+        seed=context.regime.ensemble.seed,
+    )
 
 
 # -- the batch size -----------------------------------------------------------------------------------------------
@@ -208,15 +224,44 @@ def _points(name: str, places: Sequence[float], squares: Sequence[tuple[float, f
     return Points(name=name, places=tuple(places), means=means, standard_errors=errors, samples=samples)
 
 
-def _table(row: Points, places: Sequence[float], linear: Sequence[float]) -> dict[str, object]:
-    """What a figure needs: places, mean squares with standard errors, and those of linear noise."""
-    return {
-        "places": list(places),
-        "mean squares": list(row.means),
-        "standard errors": list(row.standard_errors),
-        "linear noise": list(linear),
-        "seeds": row.samples,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Scaling(Facts):
+    """Mean squares of the deviation at several places (batch or step sizes), with standard errors, and those of linear noise."""
+
+    places: Sequence[float]
+    mean_squares: Sequence[float]
+    standard_errors: Sequence[float]
+    linear_noise: Sequence[float]
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByBatchFacts(StretchFacts):
+    """The deviation at the end of the stretch, by batch size."""
+
+    scaling: Scaling
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByStepFacts(Facts):
+    """The deviation at one flow time, by step size, with so many steps each, at batch B."""
+
+    lift: float
+    B: int
+    steps: Sequence[int]
+    flow_time: float
+    seed: int
+    scaling: Scaling
+
+
+def _scaling(row: Points, places: Sequence[float], linear: Sequence[float]) -> Scaling:
+    return Scaling(
+        places=places,
+        mean_squares=row.means,
+        standard_errors=row.standard_errors,
+        linear_noise=linear,
+        seeds=row.samples,
+    )
 
 
 def _in_batch(context: TrainingContext, effective: Callable[[float], float]) -> Evidence:
@@ -232,8 +277,8 @@ def _in_batch(context: TrainingContext, effective: Callable[[float], float]) -> 
     squares = context.cached("deviation by batch size", run)
     places = [float(batch) for batch in BATCHES]
     row = _points("mean of ||theta - thetabar||^2 against B", list(map(effective, places)), squares, samples)
-    table = _table(row, places, [float(np.trace(last.covariance) / batch) for batch in BATCHES])
-    return Evidence(rows=(row,), facts=stretch_facts(context) | {"deviation by batch size": table})
+    scaling = _scaling(row, places, [float(np.trace(last.covariance) / batch) for batch in BATCHES])
+    return Evidence(rows=(row,), facts=ByBatchFacts(**vars(stretch_facts(context)), scaling=scaling))
 
 
 BY_BATCH = Claim(
@@ -245,6 +290,7 @@ BY_BATCH = Claim(
     hypotheses=HYPOTHESES,
     asserts=lambda: float,
     measure=_in_batch,
+    facts=ByBatchFacts,
     rule=IN_BATCH,
     plan=_batch_plan,
     negative_control=NegativeControl(
@@ -299,15 +345,15 @@ def _in_step(context: TrainingContext, effective: Callable[[float], float]) -> E
     squares = context.cached("deviation by step size", run)
     etas = [regime.training.eta for regime, _ in paths]
     row = _points("mean of ||theta - thetabar||^2 against eta", list(map(effective, etas)), squares, samples)
-    table = _table(row, etas, [float(np.trace(end.covariance) / STEP_BATCH) for _, end in paths])
-    facts = {
-        "lift of alpha": LIFT,
-        "B": STEP_BATCH,
-        "steps": [end.t for _, end in paths],
-        "flow time": etas[0] * COARSEST,
-        "seed": context.regime.ensemble.seed,
-    }
-    return Evidence(rows=(row,), facts=facts | {"deviation by step size": table})
+    facts = ByStepFacts(
+        lift=LIFT,
+        B=STEP_BATCH,
+        steps=[end.t for _, end in paths],
+        flow_time=etas[0] * COARSEST,
+        seed=context.regime.ensemble.seed,
+        scaling=_scaling(row, etas, [float(np.trace(end.covariance) / STEP_BATCH) for _, end in paths]),
+    )
+    return Evidence(rows=(row,), facts=facts)
 
 
 BY_STEP = Claim(
@@ -319,6 +365,7 @@ BY_STEP = Claim(
     hypotheses=HYPOTHESES,
     asserts=lambda: float,
     measure=_in_step,
+    facts=ByStepFacts,
     rule=IN_STEP,
     plan=_step_plan,
     negative_control=NegativeControl(

@@ -4,7 +4,7 @@ Linear noise promises more than there is at large batches, and less at small one
 (`polyseme.theory.multi_concept.fluctuation.gate_noise`) gives what is there at large batches.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from polyseme.checks.core.claim import Claim, NegativeControl, Plan
-from polyseme.checks.core.evidence import Bounded, Estimated, Evidence
+from polyseme.checks.core.evidence import Bounded, Estimated, Evidence, Facts
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.bound import UpperBound
 from polyseme.checks.core.rules.equivalence import Equivalence
@@ -20,10 +20,11 @@ from polyseme.checks.multi_concept.claims.fluctuation.covariance import (
     LARGE_BATCH,
     Directions,
     Square,
+    Variances,
     directions_of,
     share_of,
-    tables_of,
     variance_of,
+    variances_of,
 )
 from polyseme.checks.multi_concept.claims.fluctuation.deviation import (
     HYPOTHESES,
@@ -144,34 +145,63 @@ def _moving_plan(context: TrainingContext) -> Plan:
     return AVERAGED.design(spread=spread, rows=rows, level=context.level, power=POWER, fewest=SEEDS, most=SEEDS)
 
 
-def _by_batch(context: TrainingContext) -> dict[str, object]:
-    """Root mean square and median deviations at several batch sizes, and linear noise's, as plain numbers.
+@dataclass(frozen=True, kw_only=True)
+class DistanceRow(Facts):
+    """Distances of SGD from the recursion at one batch size, at the quarters of the run: root mean square and median over seeds.
 
-    The mean is that of a few seeds at small batches: those in which a gate shut, or stayed open, that should not have.
+    And the root mean square of linear noise. At small batches the measured one is that of a few seeds: those in which a gate
+    shut, or stayed open, that should not have.
     """
 
-    def find() -> dict[str, object]:
-        table: dict[str, object] = {"step": _quarters(context)}
+    batch: int
+    root_mean_square: Sequence[float]
+    median: Sequence[float]
+    linear_noise: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingFacts(Facts):
+    """Mean squares at batch B, and distances of so many seeds from the recursion at several batch sizes, both at `steps`."""
+
+    B: int
+    steps: Sequence[int]
+    mean_squares: Sequence[Variances]
+    distances: Sequence[DistanceRow]
+    seeds_of_distances: int
+    seed: int
+
+
+def _by_batch(context: TrainingContext) -> list[DistanceRow]:
+    """Distances at several batch sizes."""
+
+    def find() -> list[DistanceRow]:
+        found = []
         linear = _predicted(context, gates_as_they_are, LARGE_BATCH)
         for batch in OTHER_BATCHES:
             lengths = np.sqrt((_deviations(context, batch, members=PILOT, number=6) ** 2).sum(axis=1))
-            table[f"B = {batch}"] = {
-                "root mean square": [float(x) for x in np.sqrt((lengths**2).mean(axis=1))],
-                "median": [float(x) for x in np.median(lengths, axis=1)],
-                "linear noise": [float(np.sqrt(np.trace(at.covariance) * LARGE_BATCH / batch)) for at in linear],
-            }
-        return table
+            found.append(
+                DistanceRow(
+                    batch=batch,
+                    root_mean_square=[float(x) for x in np.sqrt((lengths**2).mean(axis=1))],
+                    median=[float(x) for x in np.median(lengths, axis=1)],
+                    linear_noise=[float(np.sqrt(np.trace(at.covariance) * LARGE_BATCH / batch)) for at in linear],
+                )
+            )
+        return found
 
-    return dict(context.cached("deviations by batch size", find))
+    return context.cached("deviations by batch size", find)
 
 
-def _moving_facts(context: TrainingContext, rows: Mapping[str, list[Estimated]]) -> dict[str, object]:
-    return {
-        "B": LARGE_BATCH,
-        "mean squares": tables_of(_quarters(context), rows),
-        f"distances from the recursion, {PILOT} seeds": _by_batch(context),
-        "seed": context.regime.ensemble.seed,
-    }
+def _moving_facts(context: TrainingContext, rows: Mapping[str, list[Estimated]]) -> MovingFacts:
+    steps = _quarters(context)
+    return MovingFacts(
+        B=LARGE_BATCH,
+        steps=steps,
+        mean_squares=variances_of(steps, rows),
+        distances=_by_batch(context),
+        seeds_of_distances=PILOT,
+        seed=context.regime.ensemble.seed,
+    )
 
 
 def _average(context: TrainingContext, theory: Theory) -> Evidence:
@@ -190,6 +220,7 @@ MOVING = Claim(
     hypotheses=HYPOTHESES,
     asserts=lambda: averaged_gates,
     measure=_average,
+    facts=MovingFacts,
     rule=AVERAGED,
     plan=_moving_plan,
     negative_control=NegativeControl(
@@ -249,6 +280,7 @@ KINKED = Claim(
     hypotheses=HYPOTHESES,
     asserts=lambda: gates_as_they_are,
     measure=_overshoot,
+    facts=MovingFacts,
     rule=KINKS,
     plan=_overshoot_plan,
     negative_control=NegativeControl(

@@ -15,6 +15,7 @@ from polyseme.checks.multi_concept.context import Arrays, TrainingContext
 from polyseme.checks.multi_concept.hypotheses import MATCHED
 from polyseme.checks.multi_concept.out_of_distribution.models import (
     REASON,
+    MemberFacts,
     Predict,
     answered_wrongly,
     compared,
@@ -51,18 +52,18 @@ def possible(context: TrainingContext, scenarios: tuple[Scenario, ...]) -> list[
 ALL = (*NAMED, *(scenario(name) for name in COMBINED))
 
 
-Foreseeing = Callable[[Law], Predict]
+PredictOf = Callable[[Law], Predict]
 """What is predicted of a law, given the pure prompts of training."""
 
 
-def _predicted(context: TrainingContext, predicting: Foreseeing) -> Evidence:
+def _predicted(context: TrainingContext, predicting: PredictOf) -> Evidence:
     asserted, rows, table = predicting(pure_law(context)), [], []
     for one in trained(context):
         for each, law in possible(context, ALL):
             found, line = compared(context, one, law, name=each.name, asserted=asserted)
             rows += found
             table.append(line)
-    return Evidence(rows=tuple(rows), facts={"member": context.member, "table": table})
+    return Evidence(rows=tuple(rows), facts=MemberFacts(member=context.member, table=table))
 
 
 def _as_trained(known: Law) -> Predict:
@@ -80,6 +81,7 @@ PREDICTED = Claim(
     hypotheses=TRANSFER,
     asserts=lambda: lambda _: in_closed_form,
     measure=_predicted,
+    facts=MemberFacts,
     rule=RoundOff(reason=REASON),
     negative_control=NegativeControl(
         name="features of training",

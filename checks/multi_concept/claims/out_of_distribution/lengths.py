@@ -23,6 +23,7 @@ from polyseme.checks.multi_concept.hypotheses import (
 )
 from polyseme.checks.multi_concept.out_of_distribution.models import (
     REASON,
+    MemberFacts,
     Predict,
     Trained,
     compared,
@@ -47,7 +48,7 @@ def _lengths(context: TrainingContext, asserted: Predict) -> Evidence:
             found, line = compared(context, one, scenario.change(law), name=scenario.name, asserted=asserted)
             rows += found
             table.append(line)
-    return Evidence(rows=tuple(rows), facts={"member": context.member, "table": table})
+    return Evidence(rows=tuple(rows), facts=MemberFacts(member=context.member, table=table))
 
 
 def _without_counts(model: Model, law: Law) -> Predicted:
@@ -71,6 +72,7 @@ ANY_LENGTH = Claim(
     hypotheses=TRANSFER,
     asserts=lambda: in_closed_form,
     measure=_lengths,
+    facts=MemberFacts,
     rule=RoundOff(reason=REASON),
     negative_control=NegativeControl(
         name="counts forgotten",

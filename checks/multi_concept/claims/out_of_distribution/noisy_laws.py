@@ -1,7 +1,7 @@
 """Claims about tests with noise and several concepts in a word, and about models that were trained with them (THEORY.md section 7)."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from polyseme.checks.multi_concept.context import Arrays, TrainingContext
 from polyseme.checks.multi_concept.out_of_distribution.models import (
     NUDGE,
     REASON,
+    ScenarioFacts,
+    ScenarioRow,
     Trained,
     in_closed_form,
     nudged,
@@ -239,7 +241,7 @@ NOISE = Claim(
 
 # -- trained with noise, by SGD ----------------------------------------------------------------------------------
 
-ELSEWHERE = (
+OTHER_LAWS = (
     "training",
     "length=2",
     "length=16",
@@ -256,16 +258,33 @@ SGD_RULE = Equivalence(
 Predict = Callable[[Regime, Arrays], Arrays]
 
 
-def _elsewhere(context: TrainingContext, predict: Predict) -> Evidence:
+@dataclass(frozen=True, kw_only=True)
+class SgdScenarioRow(ScenarioRow):
+    """With the mean margin e f."""
+
+    margin_predicted: float
+    margin_measured: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SgdScenarioFacts(ScenarioFacts):
+    """The means of so many members after so many steps."""
+
+    members: int
+    steps: int
+    table: Sequence[SgdScenarioRow]
+
+
+def _on_other_laws(context: TrainingContext, predict: Predict) -> Evidence:
     regime, final = sgd_ends(context)
     start, rows, table = context.start_of(context.member), [], []
     said = {name: np.asarray(array)[None] for name, array in predict(regime, start).items()}
     model = reduced_model(regime.replace(ensemble={"seeds": 1}), start, said)
-    for name in ELSEWHERE:
+    for name in OTHER_LAWS:
         law = scenario(name).change(training_law(regime, start, pure=True))
         predicted = in_closed_form(model, law)
         seen = context.cached(
-            f"SGD elsewhere {name}",
+            f"SGD on other laws {name}",
             lambda law=law: context.counted_outcomes(law.regime, final | {"r": start["r"]}, law.M, law.Q),
         )
         sign = law.answers * np.array([1.0, -1.0])[:, None]
@@ -280,20 +299,27 @@ def _elsewhere(context: TrainingContext, predict: Predict) -> Evidence:
             ),
         }
         wrong = ((sign * seen["f"] <= 0) * seen["probability"]).sum((1, 2, 3))
-        line: dict[str, float | str] = {"scenario": name, "error predicted": float(predicted.error(law.answers)[0])}
-        line["error measured"] = float(wrong.mean())
+        found = {}
         for what, (values, expected) in of.items():
             # As in the law of training: an output below 1 counts in units of the loss's own scale.
             scale = max(1.0, abs(float(values.mean()))) if what == "margin" else float(values.mean())
             rows.append(estimated(f"{what}: {name}", values, expected, scale))
-            line |= {f"{what} predicted": expected, f"{what} measured": float(values.mean())}
-        table.append(line)
+            found |= {f"{what}_predicted": expected, f"{what}_measured": float(values.mean())}
+        table.append(
+            SgdScenarioRow(
+                scenario=name,
+                step=regime.training.steps,
+                error_predicted=float(predicted.error(law.answers)[0]),
+                error_measured=float(wrong.mean()),
+                **found,
+            )
+        )
     return Evidence(
-        rows=tuple(rows), facts={"members": sgd_members(regime), "steps": regime.training.steps, "table": table}
+        rows=tuple(rows), facts=SgdScenarioFacts(members=sgd_members(regime), steps=regime.training.steps, table=table)
     )
 
 
-ELSEWHERE_CLAIM = Claim(
+BY_SGD = Claim(
     id="ood/noisy_sgd_does_elsewhere_what_level_n_says",
     statement="Full models trained by SGD in this regime, with its noise and its extras, and tested on pure prompts of other lengths, "
     "frequencies, signs, concepts and cones have on average the output and the attention that level N says, within three percent.",
@@ -301,10 +327,11 @@ ELSEWHERE_CLAIM = Claim(
     section="7",
     hypotheses=FOLLOWS_LEVEL_N,
     asserts=lambda: prediction,
-    measure=_elsewhere,
+    measure=_on_other_laws,
+    facts=SgdScenarioFacts,
     rule=SGD_RULE,
     plan=lambda context: planned(
-        context, rule=SGD_RULE, spread=0.025, rows=2 * len(ELSEWHERE), samples=sgd_members(context.regime)
+        context, rule=SGD_RULE, spread=0.025, rows=2 * len(OTHER_LAWS), samples=sgd_members(context.regime)
     ),
     negative_control=NegativeControl(
         name="level B", statement="those of level B, as if trained without noise", asserts=lambda: without_noise
@@ -313,4 +340,4 @@ ELSEWHERE_CLAIM = Claim(
     rests_on=(STATISTICS,),
 )
 
-CLAIMS = (ANY_PROMPT, NOISE, ELSEWHERE_CLAIM)
+CLAIMS = (ANY_PROMPT, NOISE, BY_SGD)

@@ -1,6 +1,7 @@
 """Claims about what carries over to other laws, and how far (THEORY.md section 7, P9)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
@@ -13,7 +14,14 @@ from polyseme.checks.multi_concept.claims.out_of_distribution.laws import possib
 from polyseme.checks.multi_concept.claims.out_of_distribution.lengths import LENGTHS, TRANSFER
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.checks.multi_concept.hypotheses import MATCHED
-from polyseme.checks.multi_concept.out_of_distribution.models import compared, pure_law, trained, wrong_prompts
+from polyseme.checks.multi_concept.out_of_distribution.models import (
+    ScenarioFacts,
+    ScenarioRow,
+    compared,
+    pure_law,
+    trained,
+    wrong_prompts,
+)
 from polyseme.checks.multi_concept.out_of_distribution.scenarios import Law, Scenario, of_length, scenario
 from polyseme.theory.multi_concept.outcome.out_of_distribution import Model, best_odds, least_odds
 
@@ -65,6 +73,14 @@ def _beyond(name: str, law: Law, error: float) -> Compared:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class CarriedRow(ScenarioRow):
+    """With the odds R, and how probable prompts below them are."""
+
+    R: float
+    probability_below_the_odds: float
+
+
 def _carried(context: TrainingContext, odds_of: Odds) -> Evidence:
     rows, table, base = [], [], pure_law(context)
     for one in trained(context):
@@ -75,8 +91,9 @@ def _carried(context: TrainingContext, odds_of: Odds) -> Evidence:
             below = below_the_odds(law, odds)
             error = float((wrong * below * probability).sum())
             rows.append(_beyond(f"0-1 error on prompts below the odds: {each.name}, step {one.step}", law, error))
-            table.append(line | {"R": odds, "probability below the odds": float((below * probability).sum())})
-    return Evidence(rows=tuple(rows), facts={"table": table})
+            below_share = float((below * probability).sum())
+            table.append(CarriedRow(**vars(line), R=odds, probability_below_the_odds=below_share))
+    return Evidence(rows=tuple(rows), facts=ScenarioFacts(table=table))
 
 
 CARRIES = Claim(
@@ -136,7 +153,7 @@ def _cone(context: TrainingContext, scenarios: tuple[Scenario, ...]) -> Evidence
     for each in scenarios:
         law = each.change(base)
         _, line = compared(context, end, law, name=each.name)
-        rows.append(_beyond(f"0-1 error: {each.name}", law, float(line["error measured"])))
+        rows.append(_beyond(f"0-1 error: {each.name}", law, line.error_measured))
         table.append(line)
     return Evidence(rows=tuple(rows), facts={"step": end.step, "least odds": odds, "table": table})
 

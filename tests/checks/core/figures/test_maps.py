@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, write_sweep
+from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.figures.number_map import triangulated
-from polyseme.checks.core.sweeps.mapped import chosen_keys, read_sweep, sheet_of
+from polyseme.checks.core.sweeps.mapped import chosen_keys, sheet_of
 from polyseme.checks.core.sweeps.maps import draw_map
 from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.theory import THEORY
+from polyseme.theory.multi_concept.regime import Regime
 
+FATES = "dynamics/concepts_learned_are_those_foreseen"
+"""A claim whose facts are shares and numbers of concepts."""
 SOBOL = (
     GRID.replace("[sweep]", "[sweep]\ndesign = 'sobol'\npoints = 90")
     .replace(", count = 5", "")
@@ -35,8 +39,8 @@ def tables(folder: Path) -> dict:
     }
 
 
-def drawn(swept, show="verdict"):
-    return draw_map(swept, LEARNED, chosen_keys(swept, None, None), show, CLAIMS).figure
+def drawn(swept, show="verdict", claim=LEARNED):
+    return draw_map(swept, claim, chosen_keys(swept, None, None), show, THEORY, CLAIMS).figure
 
 
 def figures() -> dict:
@@ -195,10 +199,7 @@ def test_ticks_stand_at_the_values_and_words_do_not_meet(swept):
 
 
 def test_every_key_has_words():
-    from polyseme.checks.core.figures.symbols import SYMBOLS
-    from polyseme.checks.core.sweeps.axes import tables as keys
-
-    assert set(SYMBOLS) == set(keys())
+    assert all(key.label for key in Regime.keys().values())
 
 
 def test_sheets_of_all_claims_have_the_same_axes(swept):
@@ -216,7 +217,7 @@ def test_words_upwards_have_room_and_marks_stand_at_the_values(tmp_path):
         write_sweep(tmp_path, points, lambda _: [a_record(LEARNED, "not_applicable")], text=text, total=len(points))
     )
     for show in ("verdict", "margin"):
-        figure = draw_map(of, LEARNED, ("m", "batch"), show, CLAIMS).figure
+        figure = draw_map(of, LEARNED, ("m", "batch"), show, THEORY, CLAIMS).figure
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
         axes = figure.axes[0]
@@ -229,12 +230,13 @@ def test_words_upwards_have_room_and_marks_stand_at_the_values(tmp_path):
         assert sorted(marks) == pytest.approx(np.log([1, 2, 64]))
 
 
-@pytest.mark.parametrize(("fact", "value"), [("share of them", 1.0), ("concepts", 2.0)])
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(("fact", "value"), [("share learned", 1.0), ("concepts", 2.0)])
 def test_a_fact_that_is_constant_has_one_colour_or_the_scale_of_shares(tmp_path, fact, value):
     of = write_sweep(
-        tmp_path, over_grid(m=WIDTHS, lam=LAM, seed=(0,)), lambda _: [a_record(LEARNED, "supported", **{fact: value})]
+        tmp_path, over_grid(m=WIDTHS, lam=LAM, seed=(0,)), lambda _: [a_record(FATES, "supported", **{fact: value})]
     )
-    figure = drawn(read_sweep(of), fact)
+    figure = drawn(read_sweep(of), fact, FATES)
     if fact == "concepts":
         assert len(figure.axes) == 1 and legend(figure)[0] == "concepts = 2, everywhere that there is a number"
     else:

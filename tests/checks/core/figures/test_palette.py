@@ -37,8 +37,13 @@ DICHROMACIES = ("protanomaly", "deuteranomaly", "tritanomaly")
 
 
 def sibling(name: str):
-    """A test module beside this one, for the numbers that it draws."""
-    spec = importlib.util.spec_from_file_location(f"beside_{name}", HERE / f"{name}.py")
+    """A test module of figures, for the numbers that it draws."""
+    (path,) = (
+        path
+        for folder in (HERE, HERE.parents[1] / "multi_concept/figures")
+        if (path := folder / f"{name}.py").is_file()
+    )
+    spec = importlib.util.spec_from_file_location(f"beside_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -51,13 +56,11 @@ def every_figure() -> dict:
     records = [record | {"verdict": verdict} for record, verdict in zip(itertools.cycle(records), verdicts * 3)][:18]
     records = [record | {"id": f"{record['id']}_{j}"} for j, record in enumerate(records)]
     records = [record | {"uses": [records[0]["id"], records[1]["id"]] * (j > 1)} for j, record in enumerate(records)]
-    full = {"full model": {"step": curves.STEPS, "error": [0.5] * len(curves.STEPS)}}
-    of_full = curves.record("exponential/full_and_reduced_ensembles_have_the_same_error_curve", full)
     return {
         "learning": learning_dynamics(learning.runs(), learning.runs(), title="T", note="N."),
         "narrow": learning_dynamics(learning.runs(), learning.runs(), title="T", note="N.", columns=1),
         "transfer": out_of_distribution(transfer.rows(), title="T", note="N."),
-        "error curve": error_curve_figure([*curves.curve_records(), of_full], title="T"),
+        "error curve": error_curve_figure(curves.curve_records(), title="T"),
         "deviation": deviation_figure(curves.deviation_records(), title="T"),
         "phases": phase_figure(curves.phase_records(), title="T"),
         "thresholds": threshold_figure(curves.threshold_records([2.0, 1.2, 0.9]), title="T"),

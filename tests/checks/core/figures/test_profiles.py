@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from one_key import a_margin, mixed, one_key, write_profile
-from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, write_sweep
+from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.figures.map_frame import Known
 from polyseme.checks.core.figures.profile_frame import ProfileFrame, Upward
 from polyseme.checks.core.figures.style import style
 from polyseme.checks.core.sweeps.boundaries import Edge
-from polyseme.checks.core.sweeps.mapped import Swept, chosen_keys, profile_of, read_sweep
+from polyseme.checks.core.sweeps.mapped import Swept, chosen_keys, profile_of
 from polyseme.checks.core.sweeps.maps import draw_map
 from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.theory import THEORY
 
 
 def tables(folder: Path) -> dict[str, Swept]:
@@ -36,7 +37,7 @@ def tables(folder: Path) -> dict[str, Swept]:
 
 
 def drawn(swept: Swept, show: str = "verdict"):
-    return draw_map(swept, LEARNED, chosen_keys(swept, None, None), show, CLAIMS).figure
+    return draw_map(swept, LEARNED, chosen_keys(swept, None, None), show, THEORY, CLAIMS).figure
 
 
 def figures() -> dict:

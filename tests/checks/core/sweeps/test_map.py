@@ -9,19 +9,21 @@ from command_line import call
 from sweep_tables import (
     EQUAL,
     GRID,
+    KEYS,
     LAM,
     LEARNED,
     WIDTHS,
     a_record,
     every_verdict,
     over_grid,
+    read_sweep,
     write_sweep,
 )
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.figures.number_map import cell_numbers
 from polyseme.checks.core.sweeps.axes import Range, Values
-from polyseme.checks.core.sweeps.mapped import chosen_keys, read_sweep, sheet_of
+from polyseme.checks.core.sweeps.mapped import chosen_keys, sheet_of
 from polyseme.checks.core.sweeps.scales import scale_of
 
 # Lines take thousands of regimes; run-time types are checked where all kinds of maps are drawn, in the tests of figures' colours.
@@ -109,15 +111,16 @@ def test_where_nothing_is_allowed_a_margin_is_zero_or_infinite(tmp_path):
 
 
 def test_a_claim_that_counts_exactly_has_no_margin(tmp_path):
-    of = write_sweep(tmp_path, POINTS[:8], lambda _: [a_record(LEARNED, "supported", 0.0, 0.0, **{"share learned": 1})])
+    of = write_sweep(tmp_path, POINTS[:8], lambda _: [a_record(LEARNED, "supported", 0.0, 0.0, share_learned=1)])
     status, said, told = call("map", of, "--show", "margin")
     assert status == 2 and said == "" and told.count("\n") == 1
     assert f"--show margin: {LEARNED} counts exactly (nothing is allowed), so it has no margin" in told
     assert "type --show verdict, or one of the facts: 'share learned'" in told and not (of / "maps").exists()
 
 
-def test_facts_are_means(folder, tmp_path):
-    assert call("map", folder, "--show", "share learned", "--out", tmp_path)[0] == 0
+@pytest.mark.parametrize("fact", ["share learned", "share_learned"])
+def test_facts_are_means(folder, tmp_path, fact):
+    assert call("map", folder, "--show", fact, "--out", tmp_path)[0] == 0
     found = numbers(tmp_path / "every_concept_is_learned-share_learned.json")
     assert len(found["predicted"]) == 3
     (cell,) = [cell for cell in found["cells"] if cell["x"] == 2 and cell["y"] == 1e-3]
@@ -270,7 +273,7 @@ def test_a_sweep_without_a_point_yet_is_refused(tmp_path):
 
 def test_scales_are_those_of_the_axis():
     def kind(axis, *seen):
-        return scale_of("lam", axis, seen, celled=True).kind
+        return scale_of(KEYS["lam"], axis, seen, celled=True).kind
 
     def values(*x):
         return Values(key="lam", values=x)
@@ -279,14 +282,14 @@ def test_scales_are_those_of_the_axis():
     assert kind(values(2.0, 4.0, 8.0, 16.0)) == kind(values(1.0, 2.0, 4.0)) == kind(values(1.0, 2.0, 8.0)) == "log"
     assert kind(values(100.0, 101.0, 102.0)) == kind(values(1.0, 2.0)) == kind(values(2.0, 3.0, 4.0, 5.0)) == "linear"
     assert kind(values(0.0, 1e-3, 1e-1)) == "asinh" and kind(values(0.0, 0.1, 0.2)) == "linear"
-    assert kind(Range(key="lam", first=1.0, last=100.0, scale="linear", count=5)) == "linear"
-    assert kind(Range(key="lam", first=1.0, last=2.0, scale="log", count=5)) == "log"
+    assert kind(Range(key="lam", whole=False, first=1.0, last=100.0, scale="linear", count=5)) == "linear"
+    assert kind(Range(key="lam", whole=False, first=1.0, last=2.0, scale="log", count=5)) == "log"
     assert kind(values(16, "population")) == "names" and kind(None, 0.5, 5.0) == "log"
 
 
 @pytest.mark.parametrize("given", [(1.0, 10.0, 100.0), (0.0, 1e-3, 1e-1), (1.0, 2.0, 3.0), (5.0,), (0.0,)])
 def test_each_value_is_in_the_middle_of_its_cell(given):
-    scale = scale_of("lam", Values(key="lam", values=given), (), celled=True)
+    scale = scale_of(KEYS["lam"], Values(key="lam", values=given), (), celled=True)
     edges, middle = scale.even(scale.edges()), scale.even(np.array(given))
     assert (np.diff(edges) > 0).all() and ((edges[:-1] < middle) & (middle < edges[1:])).all()
     np.testing.assert_allclose(scale.back(edges), scale.edges())

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from command_line import call
 from one_key import WIDTH, mixed, one_key, write_profile
-from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, write_sweep
+from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.sweeps.boundaries import Plane, asked
-from polyseme.checks.core.sweeps.mapped import chosen_keys, profile_of, read_sweep, share_supported
+from polyseme.checks.core.sweeps.mapped import chosen_keys, profile_of, share_supported
+from polyseme.theory.multi_concept.regime import Regime
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 STEM = "every_concept_is_learned"
@@ -107,7 +108,7 @@ def test_lines_cut_the_key_where_the_hypothesis_does(folder, tmp_path):
     assert call("map", folder, "--out", tmp_path)[0] == 0
     found = numbers(tmp_path / f"{STEM}.json")["asked"]
     swept = read_sweep(folder)
-    plane = Plane.along(swept, profile_of(swept, LEARNED, "m", "verdict").x)
+    plane = Plane.along(swept, profile_of(swept, LEARNED, "m", "verdict").x, Regime)
     hypotheses = {each.key: each for claim in CLAIMS if claim.id == LEARNED for each in claim.hypotheses}
     assert set(found) == {"wide", "light_penalty"} and {edge["towards"] for edge in found.values()} == {-1, 1}
     for key, edge in found.items():

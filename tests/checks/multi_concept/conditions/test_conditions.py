@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_sweeps import BY_SGD, fates, write_sweep
+from made_up_sweeps import BY_SGD, by_sgd, fates, write_sweep
 from typer.testing import CliRunner
 
 from polyseme.checks.command_line import app
@@ -80,8 +80,7 @@ def up_to(folder: Path, key: str, values: list[float], most: float) -> Path:
         for d in ((8, 32) if key == "sigma_x" else (8,))
         for j in range(60)
     ]
-    verdict = lambda of: ("supported" if getattr(of.prompt, key) <= most else "refuted", {"share learned": 0.0})  # noqa: E731
-    return write_sweep(folder, regimes, verdict, claim=BY_SGD)
+    return write_sweep(folder, regimes, lambda of: by_sgd(getattr(of.prompt, key) <= most), claim=BY_SGD)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +190,7 @@ def test_success_that_is_not_monotone_is_reported(tmp_path: Path):
     regimes = [
         regime(prompt={"p_extra": p}, ensemble={"seed": 100 * i + j}) for i, p in enumerate(shares) for j in range(60)
     ]
-    verdict = lambda of: ("supported" if of.ensemble.seed % 100 < 60 * shares[of.prompt.p_extra] else "refuted", {})  # noqa: E731
+    verdict = lambda of: by_sgd(of.ensemble.seed % 100 < 60 * shares[of.prompt.p_extra])  # noqa: E731
     found = conditions_of([write_sweep(tmp_path / "extras", regimes, verdict, claim=BY_SGD)])
     (scan,) = found.conditions[0].scans
     assert scan.reversal == (pytest.approx(3.5), pytest.approx(5.0)) and not scan.contradicted
