@@ -31,10 +31,10 @@ def write_sweep(
         }
         record = {"id": claim, "verdict": verdict, "facts": facts, **empty}
         kept = {"regime": regime.model_dump(mode="json"), "records": [record], "quarantined": False}
-        rows += list(rows_of(number, f"{number:064x}", kept, code="c" * 64))
+        rows += list(rows_of(number, f"{number:064x}", kept, Regime.keys(), code="c" * 64))
     plan = {"source": f"/some/where/{folder.name}.toml", "points": len(rows), "code": "c" * 64}
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / TABLE, iter(rows), {"polyseme.plan": json.dumps(plan), "polyseme.grid": ""})
+    write_table(folder / TABLE, iter(rows), {"polyseme.plan": json.dumps(plan), "polyseme.grid": ""}, Regime)
     return folder
 
 

@@ -7,12 +7,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from polyseme.checks.core.sweeps.axes import tables
 from polyseme.checks.core.sweeps.table import rows_of, write_table
 from polyseme.theory.multi_concept.regime import Regime
 
 LEARNED = "dynamics/every_concept_is_learned"
 EQUAL = "closure/population_descent_equals_level_b"
+KEYS = Regime.keys()
 Record = dict[str, Any]
 
 
@@ -49,20 +49,20 @@ def write_sweep(
     file = tomllib.loads(text)
     sweep, _ = file.pop("sweep"), file.pop("let", {})
     varied = [key for keys in file.values() for key, value in keys.items() if isinstance(value, dict)]
-    varied.sort(key=lambda key: "formula" in file[tables()[key]][key])
+    varied.sort(key=lambda key: "formula" in file[KEYS[key].table][key])
     plan = {"varied": varied, "drop": sweep.get("drop", []), "points": total or len(points)}
 
     def rows() -> Iterator[dict[str, Any]]:
         for number, keys in enumerate(points):
             sections: dict[str, dict[str, Any]] = {}
             for key, value in keys.items():
-                sections.setdefault(tables()[key], {})[key] = value
+                sections.setdefault(KEYS[key].table, {})[key] = value
             regime = Regime().replace(**sections)
             outcome = {"regime": regime.model_dump(mode="json"), "records": records(regime), "quarantined": False}
-            yield from rows_of(number, f"{number:064x}", outcome, code="0" * 64)
+            yield from rows_of(number, f"{number:064x}", outcome, KEYS, code="0" * 64)
 
     metadata = {"polyseme.grid": text, "polyseme.plan": json.dumps(plan)}
-    write_table(folder / "results.parquet", rows(), metadata)
+    write_table(folder / "results.parquet", rows(), metadata, Regime)
     return folder
 
 

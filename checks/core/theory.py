@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from polyseme.checks.core.claim import Claim
 from polyseme.checks.core.context import Context
@@ -131,6 +131,7 @@ class Section:
     html: str
 
 
+@runtime_checkable
 class Presentation(Protocol):
     """What a verification shows besides its verdicts: trajectories, figures, equations. Made once for a run, before claims are judged."""
 
@@ -162,6 +163,7 @@ class Presentation(Protocol):
 Progress = Callable[[int, int], None]
 
 
+@runtime_checkable
 class Present(Protocol):
     """Makes the presentation of a run."""
 

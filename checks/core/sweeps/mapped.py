@@ -192,8 +192,8 @@ def _axes(file: Mapping[str, Any], keys: Mapping[str, Key]) -> tuple[dict[str, A
     """Axes and formulas of a GRID.toml that a sweep has read and found to be one."""
     axes: dict[str, Axis] = {}
     formulas: dict[str, str] = {}
-    for section, keys in file.items():
-        for key, value in keys.items() if section != "sweep" else ():
+    for section, values in file.items():
+        for key, value in values.items() if section != "sweep" else ():
             if not isinstance(value, dict):
                 continue
             if "formula" in value:

@@ -10,6 +10,7 @@ from polyseme.checks.core.claim import VERDICTS
 from polyseme.checks.core.report.page import write_report
 from polyseme.checks.core.report.run import Equation, FigureEntry, Run
 from polyseme.checks.core.report.summary import summary_sentence
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -58,6 +59,9 @@ def written(path: Path, **changes) -> str:
         "regime_tables": Regime().model_dump(),
         "provenance": {"regime": "default", "seconds": 192.4, "versions": {"numpy": "2.3"}, "seeds": [0, 1]},
         "replay": REPLAY,
+        "steps": THEORY.steps,
+        "meanings": {key.name: key.meaning for key in Regime.keys().values()},
+        "sections": THEORY.sections(),
     }
     write_report(path, Run(**(arguments | changes)))
     return path.read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from command_line import call
 from sweep_tables import (
     EQUAL,
     GRID,
+    KEYS,
     LAM,
     LEARNED,
     WIDTHS,
@@ -84,7 +85,7 @@ def test_margins_of_zero_count_in_the_median(tmp_path, zeros, others, median):
         return [a_record(LEARNED, "refuted" if missed else "supported", 5.0 if missed else 0.0, 1.0)]
 
     of = write_sweep(tmp_path, points, judged)
-    sheet = sheet_of(read_sweep(of), LEARNED, "m", "lam", "margin")
+    sheet = sheet_of(read_sweep(of, KEYS), LEARNED, "m", "lam", "margin")
     assert set(cell_numbers(sheet)[np.isfinite(cell_numbers(sheet))]) == {median}
     assert call("map", of, "--show", "margin")[0] == 0
     found = numbers(of / "maps" / "every_concept_is_learned-margin.json")
@@ -126,7 +127,7 @@ def test_facts_are_means(folder, tmp_path):
 
 def test_a_sweep_that_still_runs_has_its_whole_map(tmp_path):
     of = write_sweep(tmp_path, POINTS[:7], every_verdict, total=len(POINTS))
-    swept = read_sweep(of)
+    swept = read_sweep(of, KEYS)
     assert (swept.judged, swept.points) == (7, 120) and chosen_keys(swept, None, None) == ("m", "lam")
     sheet = sheet_of(swept, LEARNED, "m", "lam", "verdict")
     assert sheet.x.values == WIDTHS and len(sheet.y.values) == 5 and len(sheet.cells()) == 2
@@ -176,7 +177,7 @@ def test_a_key_that_follows_a_name_is_a_direction(tmp_path):
         {"m": m, "lam": 0.1 * ratio / m, "seed": seed} for m in WIDTHS for ratio in (0.1, 0.2) for seed in range(4)
     ]
     of = write_sweep(tmp_path, points, every_verdict, text=text)
-    assert chosen_keys(read_sweep(of), None, None) == ("m", "lam")
+    assert chosen_keys(read_sweep(of, KEYS), None, None) == ("m", "lam")
     assert call("map", of)[0] == 0
     found = numbers(of / "maps" / "every_concept_is_learned.json")
     assert len(found["at"]) == 48 and found["other keys at lines"] == {"seed": 1}
@@ -270,7 +271,7 @@ def test_a_sweep_without_a_point_yet_is_refused(tmp_path):
 
 def test_scales_are_those_of_the_axis():
     def kind(axis, *seen):
-        return scale_of("lam", axis, seen, celled=True).kind
+        return scale_of(KEYS["lam"], axis, seen, celled=True).kind
 
     def values(*x):
         return Values(key="lam", values=x)
@@ -279,14 +280,14 @@ def test_scales_are_those_of_the_axis():
     assert kind(values(2.0, 4.0, 8.0, 16.0)) == kind(values(1.0, 2.0, 4.0)) == kind(values(1.0, 2.0, 8.0)) == "log"
     assert kind(values(100.0, 101.0, 102.0)) == kind(values(1.0, 2.0)) == kind(values(2.0, 3.0, 4.0, 5.0)) == "linear"
     assert kind(values(0.0, 1e-3, 1e-1)) == "asinh" and kind(values(0.0, 0.1, 0.2)) == "linear"
-    assert kind(Range(key="lam", first=1.0, last=100.0, scale="linear", count=5)) == "linear"
-    assert kind(Range(key="lam", first=1.0, last=2.0, scale="log", count=5)) == "log"
+    assert kind(Range(key="lam", whole=False, first=1.0, last=100.0, scale="linear", count=5)) == "linear"
+    assert kind(Range(key="lam", whole=False, first=1.0, last=2.0, scale="log", count=5)) == "log"
     assert kind(values(16, "population")) == "names" and kind(None, 0.5, 5.0) == "log"
 
 
 @pytest.mark.parametrize("given", [(1.0, 10.0, 100.0), (0.0, 1e-3, 1e-1), (1.0, 2.0, 3.0), (5.0,), (0.0,)])
 def test_each_value_is_in_the_middle_of_its_cell(given):
-    scale = scale_of("lam", Values(key="lam", values=given), (), celled=True)
+    scale = scale_of(KEYS["lam"], Values(key="lam", values=given), (), celled=True)
     edges, middle = scale.even(scale.edges()), scale.even(np.array(given))
     assert (np.diff(edges) > 0).all() and ((edges[:-1] < middle) & (middle < edges[1:])).all()
     np.testing.assert_allclose(scale.back(edges), scale.edges())

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from command_line import call
 from one_key import WIDTH, mixed, one_key, write_profile
-from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, write_sweep
+from sweep_tables import KEYS, LEARNED, WIDTHS, a_record, over_grid, write_sweep
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.sweeps.boundaries import Plane, asked
 from polyseme.checks.core.sweeps.mapped import chosen_keys, profile_of, read_sweep, share_supported
+from polyseme.theory.multi_concept.regime import Regime
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 STEM = "every_concept_is_learned"
@@ -106,8 +107,8 @@ def test_lines_cut_the_key_where_the_hypothesis_does(folder, tmp_path):
 
     assert call("map", folder, "--out", tmp_path)[0] == 0
     found = numbers(tmp_path / f"{STEM}.json")["asked"]
-    swept = read_sweep(folder)
-    plane = Plane.along(swept, profile_of(swept, LEARNED, "m", "verdict").x)
+    swept = read_sweep(folder, KEYS)
+    plane = Plane.along(swept, profile_of(swept, LEARNED, "m", "verdict").x, Regime)
     hypotheses = {each.key: each for claim in CLAIMS if claim.id == LEARNED for each in claim.hypotheses}
     assert set(found) == {"wide", "light_penalty"} and {edge["towards"] for edge in found.values()} == {-1, 1}
     for key, edge in found.items():
@@ -150,7 +151,7 @@ def test_keys_that_move_with_it_do_not_count_and_can_be_named(tmp_path):
     text = one_key(WIDTH) + "[concepts]\nd_x = { formula = '2 * m + 10' }\n"
     points = [{"m": m, "d_x": 2 * m + 10, "seed": seed} for m in WIDTHS for seed in range(3)]
     of = write_sweep(tmp_path, points, mixed, text=text)
-    swept = read_sweep(of)
+    swept = read_sweep(of, KEYS)
     assert chosen_keys(swept, None, None) == chosen_keys(swept, "m", None) == ("m",)
     assert chosen_keys(swept, "d_x", None) == ("d_x",) and chosen_keys(swept, "m", "seed") == ("m", "seed")
     assert call("map", of, "--x", "d_x")[0] == 0
