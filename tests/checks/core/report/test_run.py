@@ -44,6 +44,39 @@ def test_a_folder_of_an_older_version_gives_what_is_known(stored: Path):
     run = load_run(stored, older=lambda: THEORY)
     assert (run.name, [x.title for x in run.figures]) == ("default", ["Margins", "Uses"])
     assert "There is no report.json" in page(run)
+    assert run.steps == THEORY.steps and "How much slack the conditions have" in page(run)
+
+
+def test_a_run_that_does_not_say_its_steps_has_those_of_its_theory(made_up: Run, stored: Path):
+    content = json.loads((stored / "report.json").read_text(encoding="utf-8"))
+    for name in ("steps", "meanings", "sections"):
+        del content[name]
+    (stored / "report.json").write_text(json.dumps(content), encoding="utf-8")
+    assert page(load_run(stored, older=lambda: THEORY)) == page(made_up)
+
+
+def test_a_run_that_says_its_steps_needs_no_theory(stored: Path):
+    def older():
+        raise AssertionError("nobody asks")
+
+    assert load_run(stored, older=older).steps
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>alert(1)</script>",
+        "<p onclick='alert(1)'>x</p>",
+        "<a href='https://example.org'>x</a>",
+        "<svg><image xlink:href='https://example.org/x.png'/></svg>",
+        "<img src='x.png'>",
+        "<IFRAME></IFRAME>",
+    ],
+)
+def test_a_stored_section_that_runs_or_loads_something_is_refused(html: str, stored: Path):
+    changed(stored, "report.json", sections=[{"anchor": "more", "title": "More", "html": html}])
+    status, told = call(stored)
+    assert status == 2 and "'sections.0.html' where" in told and told.count("\n") == 1
 
 
 def changed(folder: Path, name: str, **changes) -> None:

@@ -187,7 +187,9 @@ def test_names_that_formulas_use_stand_in_their_middle(tmp_path):
     (piece,) = asked(of, HYPOTHESES, ("light_penalty",))["light_penalty"].line
     np.testing.assert_allclose(piece[:, 0], 2, rtol=1e-4)  # lam m K1 = 0.02
     # The key that follows the name is a direction of its own, beside the first that varies.
-    assert chosen_keys(read_sweep(swept, Regime.keys()), "m", None) == ("m", "K1") and plane(swept, "m", "lam").settled == {"K1": 2}
+    assert chosen_keys(read_sweep(swept, Regime.keys()), "m", None) == ("m", "K1") and plane(
+        swept, "m", "lam"
+    ).settled == {"K1": 2}
 
 
 @pytest.mark.parametrize(

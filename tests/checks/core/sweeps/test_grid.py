@@ -274,7 +274,10 @@ def test_lists_may_hold_words_and_lists(tmp_path):
 
 
 def test_formulas_see_each_other_in_any_order():
-    assert solve({"eta": "lam * 2", "lam": "m / 4"}, {"m": 2}, Regime.keys(), source="a test") == {"lam": 0.5, "eta": 1.0}
+    assert solve({"eta": "lam * 2", "lam": "m / 4"}, {"m": 2}, Regime.keys(), source="a test") == {
+        "lam": 0.5,
+        "eta": 1.0,
+    }
 
 
 def test_names_that_are_no_keys_are_for_formulas(tmp_path):

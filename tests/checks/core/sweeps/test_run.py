@@ -310,7 +310,9 @@ def test_a_worker_is_told_how_to_compute_before_it_loads_anything(monkeypatch):
     code = "import sys, polyseme.checks.core.sweeps.task; print([x for x in ('sympy', 'torch') if x in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     monkeypatch.setattr("sympy.external.gmpy.GROUND_TYPES", "flint")
-    judged = Judged(theory=reference_to(THEORY), claims=(), drop=(), effort="small", level=None, code=code_digest(THEORY))
+    judged = Judged(
+        theory=reference_to(THEORY), claims=(), drop=(), effort="small", level=None, code=code_digest(THEORY)
+    )
     with pytest.raises(OtherCode, match="SYMPY_GROUND_TYPES=flint, expected python; set"):
         try_point(task_of(Regime(), judged))
 
@@ -319,4 +321,7 @@ def test_a_worker_refuses_another_version():
     judged = Judged(theory=reference_to(THEORY), claims=(), drop=(), effort="small", level=None, code="another")
     with pytest.raises(OtherCode, match="runs another version of polyseme"):
         try_point(task_of(Regime(), judged))
-    assert try_point(task_of(Regime(), dataclasses.replace(judged, code=code_digest(THEORY)))) == {"records": [], "broke": {}}
+    assert try_point(task_of(Regime(), dataclasses.replace(judged, code=code_digest(THEORY)))) == {
+        "records": [],
+        "broke": {},
+    }
