@@ -47,7 +47,7 @@ def write_sweep(
 ) -> Path:
     """The folder of a sweep with these points (values of regime keys each) and what `records` says of each."""
     file = tomllib.loads(text)
-    sweep, _ = file.pop("sweep"), file.pop("let", {})
+    sweep, *_ = file.pop("sweep"), file.pop("let", {}), file.pop("theory", "")
     varied = [key for keys in file.values() for key, value in keys.items() if isinstance(value, dict)]
     varied.sort(key=lambda key: "formula" in file[KEYS[key].table][key])
     plan = {"varied": varied, "drop": sweep.get("drop", []), "points": total or len(points)}

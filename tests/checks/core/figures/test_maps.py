@@ -217,7 +217,9 @@ def test_words_upwards_have_room_and_marks_stand_at_the_values(tmp_path):
     text = text.replace("[2, 4, 8, 16, 32, 64]", "[1, 2, 64]")
     points = over_grid(m=(1, 2, 64), batch=("population", 8, 16), lam=(1e-4,), seed=(0,))
     of = read_sweep(
-        write_sweep(tmp_path, points, lambda _: [a_record(LEARNED, "not_applicable")], text=text, total=len(points)), KEYS)
+        write_sweep(tmp_path, points, lambda _: [a_record(LEARNED, "not_applicable")], text=text, total=len(points)),
+        KEYS,
+    )
     for show in ("verdict", "margin"):
         figure = draw_map(of, LEARNED, ("m", "batch"), show, THEORY, CLAIMS).figure
         renderer = FigureCanvasAgg(figure).get_renderer()

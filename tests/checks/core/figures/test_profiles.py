@@ -31,7 +31,9 @@ def tables(folder: Path) -> dict[str, Swept]:
         "single": read_sweep(write_profile(folder / "single", seeds=range(1)), KEYS),
         "scattered": read_sweep(write_sweep(folder / "scattered", points, mixed, text=random), KEYS),
         "names": read_sweep(
-            write_sweep(folder / "names", over_grid(batch=("population", 8, 16), seed=range(6)), mixed, text=lists), KEYS),
+            write_sweep(folder / "names", over_grid(batch=("population", 8, 16), seed=range(6)), mixed, text=lists),
+            KEYS,
+        ),
     }
 
 

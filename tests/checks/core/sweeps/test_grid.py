@@ -38,6 +38,11 @@ def test_a_grid_has_every_combination_in_order(tmp_path):
     assert all(x.concepts == Regime().concepts for x in made)
 
 
+def test_a_grid_may_name_its_theory(tmp_path):
+    text = HEAD + "[model]\nm = {values = [2, 3]}\n"
+    assert points(tmp_path, 'theory = "multi_concept"\n' + text) == points(tmp_path, text)
+
+
 def test_keys_that_follow_others(tmp_path):
     text = "[concepts]\nK1 = {values = [1, 5]}\nK2 = 3\nd_x = {formula = '2 * K1 + K2'}\nd_y = {formula = 'max(d_x, 12) // 2 * 2'}\n"
     made = points(tmp_path, HEAD + text + "[training]\nschedule = 'constant'\neta = {formula = 'm / 4'}\n")

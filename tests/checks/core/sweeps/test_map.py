@@ -246,6 +246,11 @@ def test_what_is_not_there_is_answered_with_what_is(folder, tmp_path, arguments,
     assert not (tmp_path / "out").exists()
 
 
+def test_a_sweep_that_names_its_theory_is_read_like_others(tmp_path):
+    of = write_sweep(tmp_path, POINTS[:9], every_verdict, text='theory = "multi_concept"\n' + GRID)
+    assert read_sweep(of, KEYS).varied == ("m", "lam", "seed")
+
+
 def test_a_folder_without_a_table_is_refused(tmp_path):
     for of in (tmp_path, tmp_path / "nowhere"):
         status, _, told = call("map", of)
