@@ -13,8 +13,8 @@ from polyseme.theory.multi_concept.regime import Regime
 
 LEARNED = "dynamics/every_concept_is_learned"
 EQUAL = "closure/population_descent_equals_level_b"
-Record = dict[str, Any]
 KEYS = Regime.keys()
+Record = dict[str, Any]
 
 
 def a_record(claim: str, verdict: str, measured: float | None = None, bound: float | None = None, **facts) -> Record:
@@ -48,7 +48,7 @@ def write_sweep(
 ) -> Path:
     """The folder of a sweep with these points (values of regime keys each) and what `records` says of each."""
     file = tomllib.loads(text)
-    sweep, _ = file.pop("sweep"), file.pop("let", {})
+    sweep, *_ = file.pop("sweep"), file.pop("let", {}), file.pop("theory", "")
     varied = [key for keys in file.values() for key, value in keys.items() if isinstance(value, dict)]
     varied.sort(key=lambda key: "formula" in file[KEYS[key].table][key])
     plan = {"varied": varied, "drop": sweep.get("drop", []), "points": total or len(points)}
@@ -67,9 +67,9 @@ def write_sweep(
     return folder
 
 
-def read_sweep(folder: Path) -> mapped.Swept:
+def read_sweep(folder: Path, keys=KEYS) -> mapped.Swept:
     """What the table of such a folder says."""
-    return mapped.read_sweep(folder, KEYS)
+    return mapped.read_sweep(folder, keys)
 
 
 def over_grid(**values: Sequence[Any]) -> list[dict[str, Any]]:

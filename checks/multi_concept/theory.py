@@ -15,6 +15,23 @@ from polyseme.checks.multi_concept.steps import FIGURE_CLAIMS, STEPS
 from polyseme.theory.multi_concept.regime import NAME, Regime
 
 _HERE = "polyseme.checks.multi_concept"
+_MATHEMATICS = "polyseme.theory.multi_concept"
+_SOURCES = (
+    Source(package="polyseme.theory.calculus"),
+    Source(package=_MATHEMATICS, pattern="*.py"),
+    *(
+        Source(package=f"{_MATHEMATICS}.{name}")
+        for name in ("derivation", "dynamics", "fluctuation", "model", "numerics", "outcome", "prompts", "reference")
+    ),
+    Source(package="polyseme.sim"),
+    *(
+        Source(package=_HERE, pattern=f"{name}.py")
+        for name in ("__init__", "context", "controls", "hypotheses", "phase_diagrams", "theory")
+    ),
+    *(Source(package=f"{_HERE}.out_of_distribution", pattern=f"{name}.py") for name in ("models", "scenarios")),
+    *(Source(package=f"{_HERE}.{name}") for name in ("claims", "round_off", "sampling", "stochastic")),
+)
+"""All that a verdict may depend on: the mathematics, the simulation, the claims; not how results are shown or documented."""
 
 
 def _prepare() -> None:
@@ -38,18 +55,7 @@ THEORY = Theory(
     present=present,
     figure_claims=FIGURE_CLAIMS,
     sections=sections,
-    sources=(
-        Source(package="polyseme.theory"),
-        Source(package="polyseme.sim"),
-        *(
-            Source(package=_HERE, pattern=f"{name}.py")
-            for name in ("context", "controls", "hypotheses", "phase_diagrams")
-        ),
-        *(
-            Source(package=f"{_HERE}.{name}")
-            for name in ("claims", "out_of_distribution", "round_off", "sampling", "stochastic")
-        ),
-    ),
+    sources=_SOURCES,
     libraries=("mpmath", "numpy", "python-flint", "scipy", "statsmodels", "sympy", "torch"),
     packages=("numpy", "scipy", "sympy", "torch"),
     prepare=_prepare,

@@ -4,10 +4,11 @@ import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.provenance import Ground
@@ -104,10 +105,40 @@ class _StoredStep(_Strict):
     patterns: tuple[str, ...]
 
 
+_ACTIVE = frozenset({"base", "embed", "form", "frame", "iframe", "img", "link", "meta", "object", "script", "style"})
+
+
+class _Scan(HTMLParser):
+    """Finds what would run or load something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Tags and attributes alike; places in the same page are no addresses."""
+        self.found += [f"<{tag}>"] if tag in _ACTIVE else []
+        self.found += [
+            name
+            for name, value in attrs
+            if name.startswith("on") or (name.endswith(("href", "src")) and not (value or "").startswith("#"))
+        ]
+
+
+def _passive(html: str) -> str:
+    """The same HTML; ValueError if it runs or loads anything, since a folder may be anybody's."""
+    scan = _Scan()
+    scan.feed(html)
+    scan.close()
+    if scan.found:
+        raise ValueError(f"html has {scan.found[0]}, which a section of a stored run may not have")
+    return html
+
+
 class _StoredSection(_Strict):
     anchor: Annotated[str, Field(pattern=r"^[\w-]+$")]
     title: str
-    html: str
+    html: Annotated[str, AfterValidator(_passive)]
 
 
 class _Stored(_Strict):
@@ -222,7 +253,7 @@ def load_run(folder: Path, *, older: Callable[[], Theory]) -> Run:
     """The run that lies in a folder: results.json, report.json and the SVGs in `figures`.
 
     A folder without report.json, as older versions wrote it, gives what can be known without it, and says so. `older()` is the
-    theory of runs that do not say which steps their argument has.
+    theory of runs that do not say which steps their argument has, what their keys mean, and what is shown besides.
     PolysemeError if the folder is not that of a run, or one of its files is not what `verify` wrote.
     """
     if not folder.is_dir():
@@ -236,6 +267,15 @@ def load_run(folder: Path, *, older: Callable[[], Theory]) -> Run:
         stored = _Stored.model_validate(_parsed(path))
     except ValidationError as error:
         raise PolysemeError(f"{path}: got {_first(error)}, expected what polyseme verify wrote; {_AGAIN}") from None
+    about: dict[str, Any] = (
+        _of(older())
+        if stored.steps is None
+        else {
+            "steps": [Step(**dict(x)) for x in stored.steps],
+            "meanings": stored.meanings,
+            "sections": [Section(**dict(x)) for x in stored.sections],
+        }
+    )
     return Run(
         records=records,
         equations=[Equation(caption=x.caption, latex=x.latex) for x in stored.equations],
@@ -256,10 +296,14 @@ def load_run(folder: Path, *, older: Callable[[], Theory]) -> Run:
         blocks=stored.blocks,
         partial=stored.partial,
         total=stored.total,
-        steps=older().steps if stored.steps is None else [Step(**dict(x)) for x in stored.steps],
-        meanings=stored.meanings,
-        sections=[Section(**dict(x)) for x in stored.sections],
+        **about,
     )
+
+
+def _of(theory: Theory) -> dict[str, Any]:
+    """What a run takes from its theory."""
+    meanings = {key.name: key.meaning for key in theory.regime.keys().values()}
+    return {"steps": theory.steps, "meanings": meanings, "sections": tuple(theory.sections())}
 
 
 def _without_the_rest(folder: Path, records: list[dict[str, Any]], theory: Theory) -> Run:
@@ -280,7 +324,7 @@ def _without_the_rest(folder: Path, records: list[dict[str, Any]], theory: Theor
         regime_tables={},
         provenance={"regime": folder.resolve().name},
         replay="",
-        steps=theory.steps,
+        **_of(theory),
         remark="There is no report.json in the folder: the regime, equations, versions and captions are not known.",
     )
 

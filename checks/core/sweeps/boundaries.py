@@ -49,7 +49,9 @@ class Plane:
     def along(cls, swept: Swept, x: Scale, regime: type[BaseRegime]) -> "Plane":
         """A plane as thin as a line, over one key: upwards is one value of the seed, which nothing known beforehand looks at."""
         seed = float(_middle(swept.values[swept.seed], ""))
-        return cls(swept, x, Scale(key=swept.seed, kind="linear", values=(seed,), first=seed, last=seed), regime)
+        return cls(
+            swept, x, Scale(key=swept.seed, kind="linear", values=(seed,), first=seed, last=seed, whole=True), regime
+        )
 
     def regime(self, x: float | int, y: float | int, *, whole: bool = False) -> BaseRegime:
         """The regime at a place, unchecked, so that whole keys may be fractions; with `whole` they are rounded."""

@@ -30,9 +30,22 @@ from polyseme.regime import BaseRegime
 
 # Changes with whatever makes a kept point mean something else.
 FORMAT = 1
+_JUDGING = (
+    "budget",
+    "claim",
+    "context",
+    "evaluation",
+    "evidence",
+    "own_claims",
+    "provenance",
+    "spelling",
+    "theories",
+    "theory",
+    "user_files",
+)
 CORE = (
     Source(package="polyseme", pattern="*.py"),
-    Source(package="polyseme.checks.core", pattern="*.py"),
+    *(Source(package="polyseme.checks.core", pattern=f"{name}.py") for name in _JUDGING),
     Source(package="polyseme.checks.core.rules"),
     Source(package="polyseme.checks.core.sweeps", pattern="task.py"),
 )

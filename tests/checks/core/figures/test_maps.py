@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, read_sweep, write_sweep
+from sweep_tables import GRID, KEYS, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.figures.number_map import triangulated
 from polyseme.checks.core.sweeps.mapped import chosen_keys, sheet_of
@@ -34,8 +34,8 @@ def tables(folder: Path) -> dict:
         for _ in range(199)
     ] + [{"m": 4, "lam": 1e-4, "seed": 0}]
     return {
-        "grid": read_sweep(write_sweep(folder / "grid", grid, every_verdict)),
-        "scattered": read_sweep(write_sweep(folder / "scattered", points, every_verdict, text=SOBOL)),
+        "grid": read_sweep(write_sweep(folder / "grid", grid, every_verdict), KEYS),
+        "scattered": read_sweep(write_sweep(folder / "scattered", points, every_verdict, text=SOBOL), KEYS),
     }
 
 
@@ -81,8 +81,6 @@ def test_the_colour_is_the_share_of_what_was_decided_and_the_undecided_have_none
 
 
 def _regime(point):
-    from polyseme.theory.multi_concept.regime import Regime
-
     return Regime().replace(model={"m": point["m"]}, training={"lam": point["lam"]}, ensemble={"seed": point["seed"]})
 
 
@@ -126,7 +124,7 @@ def test_what_does_not_occur_is_not_in_the_legend(tmp_path):
         .replace("to = 1e-2", f"to = {LAM[1]}")
         .replace("count = 5", "count = 2")
     )
-    of = read_sweep(write_sweep(tmp_path, points, every_verdict, text=text))
+    of = read_sweep(write_sweep(tmp_path, points, every_verdict, text=text), KEYS)
     words = legend(drawn(of))
     assert words == ["supported: 8 points"]
 
@@ -135,7 +133,7 @@ def test_small_cells_keep_the_marks_of_broken_checks(tmp_path):
     count = 60
     lam = [float(f"{x:.12g}") for x in np.geomspace(1e-4, 1e-2, count)]
     text = GRID.replace("count = 5", f"count = {count}")
-    of = read_sweep(write_sweep(tmp_path, over_grid(m=WIDTHS, lam=lam, seed=range(4)), every_verdict, text=text))
+    of = read_sweep(write_sweep(tmp_path, over_grid(m=WIDTHS, lam=lam, seed=range(4)), every_verdict, text=text), KEYS)
     axes = drawn(of).axes[0]
     assert not [text for text in axes.texts if "!" in text.get_text()]
     broken = [line for line in axes.lines if line.get_marker() == "$!$"]
@@ -199,7 +197,14 @@ def test_ticks_stand_at_the_values_and_words_do_not_meet(swept):
 
 
 def test_every_key_has_words():
-    assert all(key.label for key in Regime.keys().values())
+    keys = Regime.keys()
+    assert all(key.label for key in keys.values())
+    assert keys["lam"].axis_label == r"L2 penalty $\lambda$" and keys["loss"].axis_label == "loss"
+
+
+def test_axes_have_the_words_of_their_keys(swept):
+    axes = drawn(swept["grid"]).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (r"width $m$", r"L2 penalty $\lambda$")
 
 
 def test_sheets_of_all_claims_have_the_same_axes(swept):
@@ -214,7 +219,8 @@ def test_words_upwards_have_room_and_marks_stand_at_the_values(tmp_path):
     text = text.replace("[2, 4, 8, 16, 32, 64]", "[1, 2, 64]")
     points = over_grid(m=(1, 2, 64), batch=("population", 8, 16), lam=(1e-4,), seed=(0,))
     of = read_sweep(
-        write_sweep(tmp_path, points, lambda _: [a_record(LEARNED, "not_applicable")], text=text, total=len(points))
+        write_sweep(tmp_path, points, lambda _: [a_record(LEARNED, "not_applicable")], text=text, total=len(points)),
+        KEYS,
     )
     for show in ("verdict", "margin"):
         figure = draw_map(of, LEARNED, ("m", "batch"), show, THEORY, CLAIMS).figure
@@ -246,5 +252,5 @@ def test_a_fact_that_is_constant_has_one_colour_or_the_scale_of_shares(tmp_path,
 def test_few_values_have_no_contours(tmp_path):
     text = GRID.replace("[2, 4, 8, 16, 32, 64]", "[8, 16, 32]")
     of = write_sweep(tmp_path, over_grid(m=(8, 16, 32), lam=LAM, seed=range(4)), every_verdict, text=text)
-    words = legend(drawn(read_sweep(of), "margin"))
+    words = legend(drawn(read_sweep(of, KEYS), "margin"))
     assert not any("contours" in text or "at its bound" in text for text in words)

@@ -23,7 +23,7 @@ from polyseme.checks.multi_concept.figures.out_of_distribution import out_of_dis
 from polyseme.checks.multi_concept.figures.thresholds import threshold_figure
 
 HERE = Path(__file__).parent
-FIGURES = HERE.parents[3] / "checks"
+FIGURES = [HERE.parents[3] / "checks" / part / "figures" for part in ("core", "multi_concept")]
 # One unit of CAM02-UCS is about one just noticeable difference of large patches side by side. Marks of a millimetre that
 # are not side by side need several times as much; twelve, a choice of ours, is about half of that between blue and
 # vermillion of Okabe and Ito without red cones.
@@ -36,21 +36,17 @@ SMALLEST = 8.0  # points in print: figures are drawn at their printed size
 DICHROMACIES = ("protanomaly", "deuteranomaly", "tritanomaly")
 
 
-def sibling(name: str):
-    """A test module of figures, for the numbers that it draws."""
-    (path,) = (
-        path
-        for folder in (HERE, HERE.parents[1] / "multi_concept/figures")
-        if (path := folder / f"{name}.py").is_file()
-    )
-    spec = importlib.util.spec_from_file_location(f"beside_{name}", path)
+def sibling(name: str, folder: Path = HERE):
+    """A test module beside this one or in another folder, for the numbers that it draws."""
+    spec = importlib.util.spec_from_file_location(f"beside_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def every_figure() -> dict:
-    curves, learning, transfer = sibling("test_curves"), sibling("test_learning"), sibling("test_transfer")
+    of_theory = HERE.parents[1] / "multi_concept" / "figures"
+    curves, learning, transfer = (sibling(f"test_{name}", of_theory) for name in ("curves", "learning", "transfer"))
     records = json.loads((HERE.parent / "example_results.json").read_text(encoding="utf-8"))
     verdicts = ("supported", "refuted", "error", "inconclusive", "missing", "not_applicable")
     records = [record | {"verdict": verdict} for record, verdict in zip(itertools.cycle(records), verdicts * 3)][:18]
@@ -131,7 +127,9 @@ def distances(one: str, other: str) -> dict[str, float]:
 
 
 def test_colours_have_one_place():
-    for path in FIGURES.glob("*.py"):
+    paths = [path for folder in FIGURES for path in folder.glob("*.py")]
+    assert len(paths) >= 15, "or nothing was looked through"
+    for path in paths:
         if path.name != "palette.py":
             assert not re.findall(r"#[0-9A-Fa-f]{6}\b", path.read_text(encoding="utf-8")), path.name
     named = {value.upper() for name, value in vars(palette).items() if name.isupper()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from one_key import a_margin, mixed, one_key, write_profile
-from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
+from sweep_tables import KEYS, LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.figures.map_frame import Known
 from polyseme.checks.core.figures.profile_frame import ProfileFrame, Upward
@@ -27,11 +27,12 @@ def tables(folder: Path) -> dict[str, Swept]:
     points = [{"lam": float(10 ** rng.uniform(-4, -2)), "seed": j} for j in range(60)]
     lists = one_key("batch = { values = ['population', 8, 16] }")
     return {
-        "shared": read_sweep(write_profile(folder / "shared")),
-        "single": read_sweep(write_profile(folder / "single", seeds=range(1))),
-        "scattered": read_sweep(write_sweep(folder / "scattered", points, mixed, text=random)),
+        "shared": read_sweep(write_profile(folder / "shared"), KEYS),
+        "single": read_sweep(write_profile(folder / "single", seeds=range(1)), KEYS),
+        "scattered": read_sweep(write_sweep(folder / "scattered", points, mixed, text=random), KEYS),
         "names": read_sweep(
-            write_sweep(folder / "names", over_grid(batch=("population", 8, 16), seed=range(6)), mixed, text=lists)
+            write_sweep(folder / "names", over_grid(batch=("population", 8, 16), seed=range(6)), mixed, text=lists),
+            KEYS,
         ),
     }
 
@@ -74,7 +75,7 @@ def test_shares_stand_at_their_values_and_bars_reach_to_the_ends_of_their_interv
     def judged(regime):  # 0, 1, 2, 3, 4, 4 of 4
         return [a_record(LEARNED, "supported" if regime.ensemble.seed < np.log2(regime.model.m) - 1 else "refuted")]
 
-    axes = drawn(read_sweep(write_profile(tmp_path, judged, seeds=range(4)))).axes[0]
+    axes = drawn(read_sweep(write_profile(tmp_path, judged, seeds=range(4)), KEYS)).axes[0]
     dots = marked(axes, "o")
     np.testing.assert_allclose(np.exp([x for x, _ in dots]), WIDTHS)
     assert [share for _, share in dots] == [0, 0.25, 0.5, 0.75, 1, 1]
@@ -178,7 +179,7 @@ def test_long_names_below_the_panel_are_folded(tmp_path):
 
     weights = [(x / 100, (100 - x) / 100) for x in (50, 60, 70, 75, 80, 90, 95, 99)]
     text = one_key("lam = 1e-3") + f"[concepts]\nweights = {{ values = {[list(each) for each in weights]} }}\n"
-    of = read_sweep(write_sweep(tmp_path, over_grid(weights=weights, seed=range(2)), mixed, text=text))
+    of = read_sweep(write_sweep(tmp_path, over_grid(weights=weights, seed=range(2)), mixed, text=text), KEYS)
     figure = drawn(of)
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
@@ -214,7 +215,7 @@ def test_names_of_neighbouring_edges_are_above_each_other(swept):
 
 
 def test_a_margin_of_less_than_zero_is_said_to_be_one(tmp_path):
-    of = read_sweep(write_profile(tmp_path, lambda r: [a_record(LEARNED, "supported", a_margin(r), 1.0)]))
+    of = read_sweep(write_profile(tmp_path, lambda r: [a_record(LEARNED, "supported", a_margin(r), 1.0)]), KEYS)
     words = legend(drawn(of, "margin"))
     assert any("0 or less, which has no logarithm" in text for text in words)
 
@@ -224,5 +225,5 @@ def test_margins_of_any_size_and_none_at_all_are_drawn(tmp_path, margins):
     def judged(regime):
         return [a_record(LEARNED, "supported", margins[regime.ensemble.seed], 1.0)]
 
-    axes = drawn(read_sweep(write_profile(tmp_path, judged, seeds=range(2))), "margin").axes[0]
+    axes = drawn(read_sweep(write_profile(tmp_path, judged, seeds=range(2)), KEYS), "margin").axes[0]
     assert 2 <= len(axes.yaxis.get_ticklocs()) <= 12 and 0.0 in axes.yaxis.get_ticklocs(), "the bound has a tick"

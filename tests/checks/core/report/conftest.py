@@ -20,6 +20,7 @@ from polyseme.checks.core.figures.graph import uses_graph
 from polyseme.checks.core.figures.margins import measured_against_allowed
 from polyseme.checks.core.figures.style import style
 from polyseme.checks.core.report.run import Equation, FigureEntry, Run, save_run
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.files import save_json, write_atomic
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -208,6 +209,9 @@ def made_up() -> Run:
         replay="polyseme verify regimes/default.toml",
         partial=True,
         total=100,
+        steps=THEORY.steps,
+        meanings={key.name: key.meaning for key in Regime.keys().values()},
+        sections=THEORY.sections(),
     )
 
 

@@ -1,6 +1,7 @@
 """What a claim lacks: the claims far below it that are not supported."""
 
 from polyseme.checks.core.report.argument import steps_of
+from polyseme.checks.multi_concept.steps import STEPS
 
 
 def record(name: str, verdict: str, uses: tuple[str, ...]) -> dict:
@@ -10,7 +11,7 @@ def record(name: str, verdict: str, uses: tuple[str, ...]) -> dict:
 
 def views(low: str) -> dict:
     chain = [record("low", low, ()), record("middle", "supported", ("low",)), record("top", "supported", ("middle",))]
-    (step,) = steps_of(chain, [])
+    (step,) = steps_of(chain, [], STEPS)
     return {view.record["id"]: view for view in step.claims}
 
 
@@ -27,5 +28,5 @@ def test_what_does_not_apply_is_told_from_what_does_not_hold():
 
 
 def test_what_was_not_tried_is_not_lacking():
-    (step,) = steps_of([record("top", "supported", ("absent",))], [])
+    (step,) = steps_of([record("top", "supported", ("absent",))], [], STEPS)
     assert step.claims[0].lacking == ()

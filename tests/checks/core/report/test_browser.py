@@ -16,6 +16,7 @@ from polyseme.checks.core.report.compare import load_sides, write_comparison
 from polyseme.checks.core.report.page import write_report
 from polyseme.checks.core.report.palette import COLOURS, WRITTEN, contrast
 from polyseme.checks.core.report.run import Run
+from polyseme.checks.multi_concept.theory import THEORY
 
 SHOWN = "[...document.querySelectorAll('[data-text]')].filter(x => x.checkVisibility()).length"
 COUNT = "document.getElementById('shown').textContent"
@@ -30,7 +31,7 @@ def files(made_up: Run, tmp_path_factory: pytest.TempPathFactory, store) -> dict
     flipped = [dict(made_up.records[0]) | {"verdict": "refuted"}, *made_up.records[1:]]
     store(made_up, folder / "one")
     store(dataclasses.replace(made_up, records=flipped), folder / "two")
-    write_comparison(folder / "comparison.html", load_sides([folder / "one", folder / "two"]))
+    write_comparison(folder / "comparison.html", load_sides([folder / "one", folder / "two"], older=lambda: THEORY))
     assert all((folder / name).stat().st_size < 5e6 for name in ("report.html", "comparison.html"))
     return {name: (folder / f"{name}.html").as_uri() for name in ("report", "comparison")}
 

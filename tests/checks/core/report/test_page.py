@@ -10,6 +10,8 @@ from polyseme.checks.core.claim import VERDICTS
 from polyseme.checks.core.report.page import write_report
 from polyseme.checks.core.report.run import Equation, FigureEntry, Run
 from polyseme.checks.core.report.summary import summary_sentence
+from polyseme.checks.core.theory import Section
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -58,6 +60,9 @@ def written(path: Path, **changes) -> str:
         "regime_tables": Regime().model_dump(),
         "provenance": {"regime": "default", "seconds": 192.4, "versions": {"numpy": "2.3"}, "seeds": [0, 1]},
         "replay": REPLAY,
+        "steps": THEORY.steps,
+        "meanings": {key.name: key.meaning for key in Regime.keys().values()},
+        "sections": THEORY.sections(),
     }
     write_report(path, Run(**(arguments | changes)))
     return path.read_text(encoding="utf-8")
@@ -179,6 +184,15 @@ def test_claims_stand_in_the_steps_of_the_argument_and_users_own_come_last(tmp_p
     assert "Used by ✓ 6 Exponential bounds (1×)." in page.text
     assert "closure/not_tried (not tried here)" in page.text
     assert "step 6 rests on 1, 2." in html
+
+
+def test_a_section_that_a_theory_adds_stands_below_its_title_and_is_linked(tmp_path: Path):
+    made = Section(anchor="more", title="More & less", html="<p>It is <em>so</em>.</p>")
+    html = written(tmp_path / "r.html", sections=[made])
+    assert "<h2>More &amp; less</h2>\n<p>It is <em>so</em>.</p>" in html.partition('<section id="more">')[2]
+    assert '<a href="#more">More &amp; less</a>' in html
+    Page(html)
+    assert 'href="#more"' not in written(tmp_path / "r.html", sections=[])
 
 
 def test_a_figure_stands_with_its_step_and_is_linked_both_ways(tmp_path: Path):

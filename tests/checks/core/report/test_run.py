@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from polyseme.checks.command_line import app
 from polyseme.checks.core.report.page import page, write_report
 from polyseme.checks.core.report.run import Run, load_run
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 
 
@@ -21,7 +22,7 @@ def call(*arguments) -> tuple[int, str]:
 
 
 def test_the_page_comes_out_of_the_folder_as_it_went_in(made_up: Run, stored: Path):
-    assert page(load_run(stored)) == page(made_up)
+    assert page(load_run(stored, older=lambda: THEORY)) == page(made_up)
     assert call(stored) == (0, "")
     assert (stored / "report.html").read_text(encoding="utf-8") == page(made_up)
 
@@ -35,14 +36,47 @@ def test_numbers_that_json_does_not_know_come_back_the_same(made_up: Run, tmp_pa
     ]
     run = dataclasses.replace(made_up, records=records, figures=[])
     store(run, tmp_path / "run")
-    assert page(load_run(tmp_path / "run")) == page(run)
+    assert page(load_run(tmp_path / "run", older=lambda: THEORY)) == page(run)
 
 
 def test_a_folder_of_an_older_version_gives_what_is_known(stored: Path):
     (stored / "report.json").unlink()
-    run = load_run(stored)
+    run = load_run(stored, older=lambda: THEORY)
     assert (run.name, [x.title for x in run.figures]) == ("default", ["Margins", "Uses"])
     assert "There is no report.json" in page(run)
+    assert run.steps == THEORY.steps and "How much slack the conditions have" in page(run)
+
+
+def test_a_run_that_does_not_say_its_steps_has_those_of_its_theory(made_up: Run, stored: Path):
+    content = json.loads((stored / "report.json").read_text(encoding="utf-8"))
+    for name in ("steps", "meanings", "sections"):
+        del content[name]
+    (stored / "report.json").write_text(json.dumps(content), encoding="utf-8")
+    assert page(load_run(stored, older=lambda: THEORY)) == page(made_up)
+
+
+def test_a_run_that_says_its_steps_needs_no_theory(stored: Path):
+    def older():
+        raise AssertionError("nobody asks")
+
+    assert load_run(stored, older=older).steps
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>alert(1)</script>",
+        "<p onclick='alert(1)'>x</p>",
+        "<a href='https://example.org'>x</a>",
+        "<svg><image xlink:href='https://example.org/x.png'/></svg>",
+        "<img src='x.png'>",
+        "<IFRAME></IFRAME>",
+    ],
+)
+def test_a_stored_section_that_runs_or_loads_something_is_refused(html: str, stored: Path):
+    changed(stored, "report.json", sections=[{"anchor": "more", "title": "More", "html": html}])
+    status, told = call(stored)
+    assert status == 2 and "'sections.0.html' where" in told and told.count("\n") == 1
 
 
 def changed(folder: Path, name: str, **changes) -> None:
@@ -110,7 +144,7 @@ def test_a_place_that_cannot_be_written_is_refused(stored: Path, tmp_path: Path)
     status, told = call(stored, "--out", stored / "results.json" / "x.html")
     assert status == 2 and "type another path after --out" in told
     with pytest.raises(PolysemeError):
-        write_report(tmp_path, load_run(stored))
+        write_report(tmp_path, load_run(stored, older=lambda: THEORY))
 
 
 def test_no_folder_at_all_is_refused():

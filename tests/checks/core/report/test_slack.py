@@ -1,3 +1,4 @@
+import dataclasses
 import html
 import re
 from pathlib import Path
@@ -8,12 +9,12 @@ from polyseme.checks.core.report.page import write_report
 from polyseme.checks.core.report.run import Run
 from polyseme.checks.multi_concept.conditions import conditions
 from polyseme.checks.multi_concept.conditions.formatting import short_rows
-from polyseme.checks.multi_concept.conditions.report import slack_strip, slack_view
+from polyseme.checks.multi_concept.conditions.report import sections, slack_strip, slack_view
 
 
 def written(path: Path, run: Run) -> tuple[str, str]:
-    """The page, and its words."""
-    write_report(path, run)
+    """The page of a run with the section as it is now, and its words."""
+    write_report(path, dataclasses.replace(run, sections=sections()))
     page = path.read_text(encoding="utf-8")
     body = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL)
     return page, " ".join(html.unescape(re.sub(r"<[^>]+>", "", body)).split())

@@ -9,6 +9,7 @@ from polyseme.checks.core.sweeps.folder import Folder
 from polyseme.checks.core.sweeps.grid import load_grid
 from polyseme.checks.core.sweeps.run import lay_out, run
 from polyseme.checks.core.sweeps.task import files_of, try_point
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 
 FILE = Path(__file__).with_name("cheap_claims.py")
@@ -70,7 +71,7 @@ class Here:
 
 
 def sweep(grid: Path, out: Path, pool=None, report=None, stop=None):
-    layout = lay_out(load_grid(grid, CLAIMS), files=files_of([FILE]))
+    layout = lay_out(load_grid(grid, THEORY, CLAIMS), files=files_of([FILE]))
     folder = Folder(path=out)
     with folder.locked():
         return run(layout, folder, pool or Here(), stop or threading.Event(), report or (lambda _state: None))

@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 from sweep_tables import GRID, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, write_sweep
 
-from polyseme.checks.core.sweeps import boundaries
-from polyseme.checks.core.sweeps.boundaries import (
-    EVERY_CONCEPT,
-    PENALTY,
-    SHARES,
-    Plane,
-    asked,
-    predicted,
-    share_of_widths,
-)
+from polyseme.checks.core.sweeps.boundaries import Plane, asked, boundaries_of
+from polyseme.checks.core.sweeps.boundaries import predicted as lines_of
 from polyseme.checks.core.sweeps.mapped import VERDICT, chosen_keys, read_sweep, sheet_of
+from polyseme.checks.multi_concept.boundaries import BOUNDARIES, EVERY_CONCEPT, PENALTY, SHARES, share_of_widths
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.theory.multi_concept.outcome.thresholds import critical_penalty, share_learnable
 from polyseme.theory.multi_concept.regime import Regime
@@ -27,9 +20,9 @@ HYPOTHESES = next(claim.hypotheses for claim in CLAIMS if claim.id == LEARNED)
 
 
 def plane(folder, x=None, y=None) -> Plane:
-    swept = read_sweep(folder)
+    swept = read_sweep(folder, Regime.keys())
     sheet = sheet_of(swept, LEARNED, *chosen_keys(swept, x, y), VERDICT)
-    return Plane(swept, sheet.x, sheet.y)
+    return Plane(swept, sheet.x, sheet.y, Regime)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +31,11 @@ def of_grid(tmp_path_factory) -> Plane:
     return plane(
         write_sweep(tmp_path_factory.mktemp("grid"), over_grid(m=WIDTHS, lam=LAM, seed=range(4)), every_verdict)
     )
+
+
+def predicted(of: Plane, claim: str, show: str, hypotheses=(), drop=()) -> dict:
+    """The theory's lines on a map of this claim."""
+    return lines_of(of, boundaries_of(BOUNDARIES, claim, show), hypotheses, drop)
 
 
 def written_down(regime: Regime, m: int) -> float:
@@ -61,10 +59,9 @@ def test_the_penalty_is_critical_along_its_line(of_grid):
 
 
 @pytest.mark.parametrize("factor", [2.0, 0.5, 1.001])
-def test_a_planted_error_of_the_boundary_is_seen(of_grid, monkeypatch, factor):
+def test_a_planted_error_of_the_boundary_is_seen(of_grid, factor):
     wrong = dataclasses.replace(PENALTY, level=factor)
-    monkeypatch.setattr(boundaries, "PENALTY", wrong)
-    assert not is_the_critical_penalty(predicted(of_grid, LEARNED, VERDICT)[PENALTY.label])
+    assert not is_the_critical_penalty(lines_of(of_grid, (wrong,))[PENALTY.label])
 
 
 def test_the_law_of_the_width_is_closed_between_even_widths():
@@ -190,7 +187,9 @@ def test_names_that_formulas_use_stand_in_their_middle(tmp_path):
     (piece,) = asked(of, HYPOTHESES, ("light_penalty",))["light_penalty"].line
     np.testing.assert_allclose(piece[:, 0], 2, rtol=1e-4)  # lam m K1 = 0.02
     # The key that follows the name is a direction of its own, beside the first that varies.
-    assert chosen_keys(read_sweep(swept), "m", None) == ("m", "K1") and plane(swept, "m", "lam").settled == {"K1": 2}
+    assert chosen_keys(read_sweep(swept, Regime.keys()), "m", None) == ("m", "K1") and plane(
+        swept, "m", "lam"
+    ).settled == {"K1": 2}
 
 
 @pytest.mark.parametrize(
@@ -239,9 +238,11 @@ OF_FATES = next(claim.hypotheses for claim in CLAIMS if claim.id == FATES)
 
 
 def of_fates(folder, x: str, text: str, points: list[dict]) -> Plane:
-    swept = read_sweep(write_sweep(folder, points, lambda _: [a_record(FATES, "supported", 0.0, 0.0)], text=text))
+    swept = read_sweep(
+        write_sweep(folder, points, lambda _: [a_record(FATES, "supported", 0.0, 0.0)], text=text), Regime.keys()
+    )
     sheet = sheet_of(swept, FATES, *chosen_keys(swept, x, None), VERDICT)
-    return Plane(swept, sheet.x, sheet.y)
+    return Plane(swept, sheet.x, sheet.y, Regime)
 
 
 def test_nothing_is_predicted_where_nothing_is_judged(tmp_path):

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyseme.checks.core.sweeps.axes import Range, Values, is_whole, solve, tables
+from polyseme.checks.core.sweeps.axes import Range, Values, solve
 from polyseme.checks.core.sweeps.design import Design, spread
 from polyseme.checks.core.sweeps.grid import load_grid, size
 from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -21,7 +22,7 @@ HEAD = '[sweep]\nclaims = ["dynamics/every_concept_is_learned"]\n'
 def read(tmp_path, text):
     path = tmp_path / "grid.toml"
     path.write_text(text, encoding="utf-8")
-    return load_grid(path, CLAIMS)
+    return load_grid(path, THEORY, CLAIMS)
 
 
 def points(tmp_path, text):
@@ -35,6 +36,11 @@ def test_a_grid_has_every_combination_in_order(tmp_path):
     )
     assert [(x.model.m, x.training.lam) for x in made] == [(m, lam) for m in (2, 3) for lam in (1e-4, 1e-3, 1e-2)]
     assert all(x.concepts == Regime().concepts for x in made)
+
+
+def test_a_grid_may_name_its_theory(tmp_path):
+    text = HEAD + "[model]\nm = {values = [2, 3]}\n"
+    assert points(tmp_path, 'theory = "multi_concept"\n' + text) == points(tmp_path, text)
 
 
 def test_keys_that_follow_others(tmp_path):
@@ -225,18 +231,18 @@ def test_a_design_without_points_inside_is_not_searched_for_ever(tmp_path):
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(-50, 50), st.integers(1, 60))
 def test_whole_numbers_of_a_range_are_all_reached_and_never_left(share, first, more):
-    axis = Range(key="m", first=float(first), last=float(first + more), scale="linear", count=None)
+    axis = Range(key="m", whole=True, first=float(first), last=float(first + more), scale="linear", count=None)
     assert first <= axis.at(share) <= first + more
     assert [axis.at((j + 0.5) / (more + 1)) for j in range(more + 1)] == list(range(first, first + more + 1))
 
 
 def test_a_listed_range_ends_where_it_says_and_rises():
-    axis = Range(key="lam", first=3e-5, last=0.7, scale="log", count=23)
+    axis = Range(key="lam", whole=False, first=3e-5, last=0.7, scale="log", count=23)
     listed = axis.listed()
     assert (listed[0], listed[-1], len(listed)) == (3e-5, 0.7, 23)
     ratios = [b / a for a, b in pairwise(listed)]
     assert max(ratios) - min(ratios) < 1e-9
-    assert Range(key="m", first=1.0, last=64.0, scale="log", count=13).listed() == (
+    assert Range(key="m", whole=True, first=1.0, last=64.0, scale="log", count=13).listed() == (
         1,
         2,
         3,
@@ -253,8 +259,9 @@ def test_a_listed_range_ends_where_it_says_and_rises():
 
 
 def test_keys_are_unique_and_their_kinds_are_those_of_a_regime():
-    assert len(tables()) == sum(len(keys) for keys in Regime().model_dump().values())
-    assert {key for key in tables() if is_whole(key)} == {
+    keys = Regime.keys()
+    assert len(keys) == sum(len(keys) for keys in Regime().model_dump().values())
+    assert {key.name for key in keys.values() if key.is_whole} == {
         "K1", "K2", "d_x", "d_y", "L", "m", "steps", "batch", "record_every", "seeds", "seed",
     }  # fmt: skip
 
@@ -272,7 +279,10 @@ def test_lists_may_hold_words_and_lists(tmp_path):
 
 
 def test_formulas_see_each_other_in_any_order():
-    assert solve({"eta": "lam * 2", "lam": "m / 4"}, {"m": 2}, source="a test") == {"lam": 0.5, "eta": 1.0}
+    assert solve({"eta": "lam * 2", "lam": "m / 4"}, {"m": 2}, Regime.keys(), source="a test") == {
+        "lam": 0.5,
+        "eta": 1.0,
+    }
 
 
 def test_names_that_are_no_keys_are_for_formulas(tmp_path):

@@ -86,7 +86,7 @@ def test_margins_of_zero_count_in_the_median(tmp_path, zeros, others, median):
         return [a_record(LEARNED, "refuted" if missed else "supported", 5.0 if missed else 0.0, 1.0)]
 
     of = write_sweep(tmp_path, points, judged)
-    sheet = sheet_of(read_sweep(of), LEARNED, "m", "lam", "margin")
+    sheet = sheet_of(read_sweep(of, KEYS), LEARNED, "m", "lam", "margin")
     assert set(cell_numbers(sheet)[np.isfinite(cell_numbers(sheet))]) == {median}
     assert call("map", of, "--show", "margin")[0] == 0
     found = numbers(of / "maps" / "every_concept_is_learned-margin.json")
@@ -129,7 +129,7 @@ def test_facts_are_means(folder, tmp_path, fact):
 
 def test_a_sweep_that_still_runs_has_its_whole_map(tmp_path):
     of = write_sweep(tmp_path, POINTS[:7], every_verdict, total=len(POINTS))
-    swept = read_sweep(of)
+    swept = read_sweep(of, KEYS)
     assert (swept.judged, swept.points) == (7, 120) and chosen_keys(swept, None, None) == ("m", "lam")
     sheet = sheet_of(swept, LEARNED, "m", "lam", "verdict")
     assert sheet.x.values == WIDTHS and len(sheet.y.values) == 5 and len(sheet.cells()) == 2
@@ -179,7 +179,7 @@ def test_a_key_that_follows_a_name_is_a_direction(tmp_path):
         {"m": m, "lam": 0.1 * ratio / m, "seed": seed} for m in WIDTHS for ratio in (0.1, 0.2) for seed in range(4)
     ]
     of = write_sweep(tmp_path, points, every_verdict, text=text)
-    assert chosen_keys(read_sweep(of), None, None) == ("m", "lam")
+    assert chosen_keys(read_sweep(of, KEYS), None, None) == ("m", "lam")
     assert call("map", of)[0] == 0
     found = numbers(of / "maps" / "every_concept_is_learned.json")
     assert len(found["at"]) == 48 and found["other keys at lines"] == {"seed": 1}
@@ -246,6 +246,11 @@ def test_what_is_not_there_is_answered_with_what_is(folder, tmp_path, arguments,
     status, said, told = call("map", folder, *arguments, "--out", tmp_path / "out")
     assert status == 2 and said == "" and words in told and told.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_that_names_its_theory_is_read_like_others(tmp_path):
+    of = write_sweep(tmp_path, POINTS[:9], every_verdict, text='theory = "multi_concept"\n' + GRID)
+    assert read_sweep(of, KEYS).varied == ("m", "lam", "seed")
 
 
 def test_a_folder_without_a_table_is_refused(tmp_path):

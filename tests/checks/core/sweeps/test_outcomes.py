@@ -16,26 +16,29 @@ from polyseme.checks.core.sweeps.folder import POINTS, QUARANTINE, Folder
 from polyseme.checks.core.sweeps.grid import load_grid
 from polyseme.checks.core.sweeps.run import lay_out
 from polyseme.checks.core.sweeps.task import files_of
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 
 
 def test_what_a_claim_is_given_at_a_point_is_what_the_layout_says(tmp_path):
     grid = write_grid(tmp_path / "g.toml", "told", "noisy", head='drop = ["narrow"]\neffort = "full"', widths=(2, 30))
-    layout = lay_out(load_grid(grid, CLAIMS), files=files_of([FILE]))
+    layout = lay_out(load_grid(grid, THEORY, CLAIMS), files=files_of([FILE]))
     sweep(grid, tmp_path / "out")
     told = table(tmp_path / "out").query("claim == 'cheap/told'")
     assert set(told.verdict) == {"supported"}  # dropped hypotheses are not asked for
     for facts in told.facts:
         assert json.loads(facts) == {"level": layout.judged.level, "effort": "full", "threads": 1}
     assert layout.inside == layout.points == 2
-    assert lay_out(load_grid(write_grid(tmp_path / "h.toml", "told", "noisy", widths=(2, 30)), CLAIMS)).outside == {
-        "narrow": 1
-    }
+    assert lay_out(
+        load_grid(write_grid(tmp_path / "h.toml", "told", "noisy", widths=(2, 30)), THEORY, CLAIMS)
+    ).outside == {"narrow": 1}
 
 
 def test_the_family_is_points_times_statistical_claims(tmp_path):
     copy = dataclasses.replace(next(x for x in CLAIMS if x.id == "cheap/noisy"), id="cheap/noisy_too")
-    grid = load_grid(write_grid(tmp_path / "g.toml", "noisy", "noisy_too", "quick", widths=(2, 3, 4)), (*CLAIMS, copy))
+    grid = load_grid(
+        write_grid(tmp_path / "g.toml", "noisy", "noisy_too", "quick", widths=(2, 3, 4)), THEORY, (*CLAIMS, copy)
+    )
     assert lay_out(grid).family == 6
 
 
@@ -43,7 +46,11 @@ def planted(tmp_path, p_support, *, control="refuted"):
     """A sweep of twenty statistical points, the first ones kept as open with these p-values."""
     seeds = "[ensemble]\nseed = {from = 0, to = 19, count = 20}\n"
     grid, out = write_grid(tmp_path / "g.toml", "noisy", widths=(3,), tail=seeds), tmp_path / "out"
-    layout, folder, stop = lay_out(load_grid(grid, CLAIMS), files=files_of([FILE])), Folder(path=out), threading.Event()
+    layout, folder, stop = (
+        lay_out(load_grid(grid, THEORY, CLAIMS), files=files_of([FILE])),
+        Folder(path=out),
+        threading.Event(),
+    )
     assert layout.family == 20
     stop.set()
     with folder.locked():

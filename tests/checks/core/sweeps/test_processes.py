@@ -19,7 +19,9 @@ from test_run import assert_same_but_for_timings, table
 from polyseme.checks.core.sweeps.folder import POINTS
 from polyseme.checks.core.sweeps.pools import _require_same_code
 from polyseme.checks.core.sweeps.run import ATTEMPTS
-from polyseme.checks.core.sweeps.task import code_digest
+from polyseme.checks.core.sweeps.task import code_digest, code_of
+from polyseme.checks.core.theories import reference_to
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 
 ROOT = Path(__file__).parents[4]
@@ -285,28 +287,28 @@ class Asked:
     def nthreads(self):
         return {f"tcp://worker-{j}": self.threads for j in range(len(self.answers))}
 
-    def run(self, _function, *, on_error):
-        assert on_error == "return"
+    def run(self, function, theory, *, on_error):
+        assert (function, theory, on_error) == (code_of, reference_to(THEORY), "return")
         return dict(zip(self.nthreads(), self.answers, strict=True))
 
 
 def test_a_worker_that_ends_while_it_is_asked_for_its_code_is_no_obstacle():
-    _require_same_code(Asked(code_digest(), CommClosedError("killed")), "tcp://a:1")
+    _require_same_code(Asked(code_digest(THEORY), CommClosedError("killed")), "tcp://a:1", reference_to(THEORY))
 
 
 @pytest.mark.parametrize(
     "client, said",
     [
         (Asked(), "the cluster has no workers"),
-        (Asked(code_digest(), threads=2), "worker tcp://worker-0 has 2 threads, expected one each"),
+        (Asked(code_digest(THEORY), threads=2), "worker tcp://worker-0 has 2 threads, expected one each"),
         (
-            Asked(code_digest(), ModuleNotFoundError("No module named 'checks'")),
+            Asked(code_digest(THEORY), ModuleNotFoundError("No module named 'checks'")),
             "worker tcp://worker-1 cannot run polyseme",
         ),
-        (Asked(code_digest(), FileNotFoundError("no source")), "worker tcp://worker-1 cannot run polyseme"),
-        (Asked("another", code_digest()), "worker tcp://worker-0 runs another version of polyseme"),
+        (Asked(code_digest(THEORY), FileNotFoundError("no source")), "worker tcp://worker-1 cannot run polyseme"),
+        (Asked("another", code_digest(THEORY)), "worker tcp://worker-0 runs another version of polyseme"),
     ],
 )
 def test_workers_that_would_not_do_are_reported_in_a_sentence(client, said):
     with pytest.raises(PolysemeError, match=said):
-        _require_same_code(client, "tcp://a:1")
+        _require_same_code(client, "tcp://a:1", reference_to(THEORY))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command_line import call
 from one_key import WIDTH, mixed, one_key, write_profile
-from sweep_tables import LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
+from sweep_tables import KEYS, LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.sweeps.boundaries import Plane, asked
@@ -151,7 +151,7 @@ def test_keys_that_move_with_it_do_not_count_and_can_be_named(tmp_path):
     text = one_key(WIDTH) + "[concepts]\nd_x = { formula = '2 * m + 10' }\n"
     points = [{"m": m, "d_x": 2 * m + 10, "seed": seed} for m in WIDTHS for seed in range(3)]
     of = write_sweep(tmp_path, points, mixed, text=text)
-    swept = read_sweep(of)
+    swept = read_sweep(of, KEYS)
     assert chosen_keys(swept, None, None) == chosen_keys(swept, "m", None) == ("m",)
     assert chosen_keys(swept, "d_x", None) == ("d_x",) and chosen_keys(swept, "m", "seed") == ("m", "seed")
     assert call("map", of, "--x", "d_x")[0] == 0

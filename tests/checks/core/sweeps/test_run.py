@@ -21,6 +21,8 @@ from polyseme.checks.core.sweeps.grid import load_grid
 from polyseme.checks.core.sweeps.run import ATTEMPTS, lay_out
 from polyseme.checks.core.sweeps.table import COLUMNS, schema
 from polyseme.checks.core.sweeps.task import Judged, OtherCode, code_digest, files_of, task_of, try_point
+from polyseme.checks.core.theories import reference_to
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime, load_regime
 
@@ -201,8 +203,8 @@ def test_a_damaged_point_is_told_and_one_of_other_code_is_not_used(tmp_path, mon
     sweep(grid, out)
     victim = out / POINTS / f"{table(out).point_hash[3]}.json"
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "code_digest", lambda: "another")
-        patch.setattr("polyseme.checks.core.sweeps.task.code_digest", lambda: "another")
+        patch.setattr(run_module, "code_digest", lambda _theory: "another")
+        patch.setattr("polyseme.checks.core.sweeps.task.code_digest", lambda _theory: "another")
         pool = Here()
         sweep(grid, out, pool)
         assert len(pool.tried) == 8
@@ -228,7 +230,7 @@ def test_nobody_else_works_in_the_folder_and_a_refused_one_is_not_made(tmp_path)
 
 def test_the_name_of_a_point_is_made_of_all_that_its_outcome_depends_on(tmp_path):
     def names(text_of=write_grid, *, claims=CLAIMS, **changes):
-        grid = load_grid(text_of(tmp_path / "g.toml", *changes.pop("names", QUICK), **changes), claims)
+        grid = load_grid(text_of(tmp_path / "g.toml", *changes.pop("names", QUICK), **changes), THEORY, claims)
         return [task.digest for task in lay_out(grid, files=files_of([FILE])).tasks()]
 
     plain = names(widths=(2, 3))
@@ -250,10 +252,10 @@ def test_the_name_of_a_point_is_made_of_all_that_its_outcome_depends_on(tmp_path
 def test_the_budget_is_shared_over_points_and_left_overs_make_verdicts_firm(tmp_path):
     seeds = "[ensemble]\nseed = {from = 0, to = 9, count = 10}\n"
     grid = write_grid(tmp_path / "g.toml", "noisy", "quick", widths=(2, 3), tail=seeds)
-    layout = lay_out(load_grid(grid, CLAIMS))
+    layout = lay_out(load_grid(grid, THEORY, CLAIMS))
     assert (layout.points, layout.family) == (20, 20)
     assert layout.judged.level == SUITE_FALSE_ALARM / 2 / 20
-    assert lay_out(load_grid(write_grid(tmp_path / "h.toml", "quick"), CLAIMS)).judged.level is None
+    assert lay_out(load_grid(write_grid(tmp_path / "h.toml", "quick"), THEORY, CLAIMS)).judged.level is None
     sweep(grid, tmp_path / "out")
     found = table(tmp_path / "out")
     noisy = found[found.claim == "cheap/noisy"]
@@ -283,10 +285,10 @@ def test_pandas_polars_and_duckdb_read_the_table_alike(tmp_path):
         ((count,),) = database.execute(query).fetchall()
     assert count == len(two.filter((two["verdict"] == "refuted") & (two["batch"] == math.inf))) == 2
     assert ((one.verdict == "refuted") & (one.batch == math.inf)).sum() == 2
-    assert list(one.columns) == two.columns == schema().names
+    assert list(one.columns) == two.columns == schema(Regime).names
     assert set(COLUMNS) <= set(one.columns)
     assert sorted({tuple(x) for x in one.weights}) == [(0.5, 0.5), (0.9, 0.1)]
-    assert (one.code_hash == code_digest()).all()
+    assert (one.code_hash == code_digest(THEORY)).all()
     assert one.regime_hash.nunique() == 8
 
 
@@ -308,13 +310,18 @@ def test_a_worker_is_told_how_to_compute_before_it_loads_anything(monkeypatch):
     code = "import sys, polyseme.checks.core.sweeps.task; print([x for x in ('sympy', 'torch') if x in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     monkeypatch.setattr("sympy.external.gmpy.GROUND_TYPES", "flint")
-    judged = Judged(claims=(), drop=(), effort="small", level=None, code=code_digest())
+    judged = Judged(
+        theory=reference_to(THEORY), claims=(), drop=(), effort="small", level=None, code=code_digest(THEORY)
+    )
     with pytest.raises(OtherCode, match="SYMPY_GROUND_TYPES=flint, expected python; set"):
         try_point(task_of(Regime(), judged))
 
 
 def test_a_worker_refuses_another_version():
-    judged = Judged(claims=(), drop=(), effort="small", level=None, code="another")
+    judged = Judged(theory=reference_to(THEORY), claims=(), drop=(), effort="small", level=None, code="another")
     with pytest.raises(OtherCode, match="runs another version of polyseme"):
         try_point(task_of(Regime(), judged))
-    assert try_point(task_of(Regime(), dataclasses.replace(judged, code=code_digest()))) == {"records": [], "broke": {}}
+    assert try_point(task_of(Regime(), dataclasses.replace(judged, code=code_digest(THEORY)))) == {
+        "records": [],
+        "broke": {},
+    }
