@@ -177,8 +177,14 @@ def test_a_check_that_breaks_is_counted_and_is_no_counterexample():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"suggests": {"nothing": {"of_this_name": (1,)}}}, r"suggests values of \[nothing\] of_this_name, .* type one of K1, "),
-        ({"suggests": {"prompt": {"of_this_name": (1,)}}}, r"suggests values of \[prompt\] of_this_name, .* type one of K1, "),
+        (
+            {"suggests": {"nothing": {"of_this_name": (1,)}}},
+            r"suggests values of \[nothing\] of_this_name, .* type one of K1, ",
+        ),
+        (
+            {"suggests": {"prompt": {"of_this_name": (1,)}}},
+            r"suggests values of \[prompt\] of_this_name, .* type one of K1, ",
+        ),
         ({"suggests": {"prompt": {"m": (1,)}}}, r"suggests values of \[prompt\] m, .* type \[model\] m$"),
         ({"suggests": {"prompt": {"L": 3}}}, "a hypothesis raised TypeError"),
         ({"holds": lambda regime: regime.nothing}, "a hypothesis raised AttributeError"),

@@ -37,7 +37,9 @@ def test_the_records_are_those_of_one_process():
     with ParallelClaims(QUICK, TrainingContext(regime, level=LEVEL), THEORY, replay="r", drop=()) as parallel:
         assert parallel.ids == {claim.id for claim in QUICK}
         here = TrainingContext(regime, level=LEVEL)
-        records = _evaluated(QUICK, here, THEORY, parallel, replay="r", announce=announced.append, drop=(), waiting=begun.append)
+        records = _evaluated(
+            QUICK, here, THEORY, parallel, replay="r", announce=announced.append, drop=(), waiting=begun.append
+        )
     assert [record["id"] for record in records] == [claim.id for claim in QUICK]
     assert sorted(record["id"] for record in announced) == sorted(claim.id for claim in QUICK)
     assert not begun, "nothing was left to the first process"
@@ -83,7 +85,9 @@ def test_a_process_that_dies_leaves_its_claims_to_the_first(monkeypatch):
             process.kill()
             process.join()
         here = TrainingContext(regime, level=LEVEL)
-        records = _evaluated(QUICK, here, THEORY, parallel, replay="r", announce=announced.append, drop=(), waiting=begun.append)
+        records = _evaluated(
+            QUICK, here, THEORY, parallel, replay="r", announce=announced.append, drop=(), waiting=begun.append
+        )
     assert [record["id"] for record in records] == [claim.id for claim in QUICK]
     assert begun and begun == [record["id"] for record in announced][-len(begun) :], "announced before each is tried"
 
