@@ -29,6 +29,7 @@ with app.setup:
     from polyseme.checks.core.evaluation import evaluate_claim, select
     from polyseme.checks.core.figures.style import save_figure, style
     from polyseme.checks.core.rules.exact import UNIT, RoundOff
+    from polyseme.checks.multi_concept.claims import CLAIMS
     from polyseme.checks.multi_concept.context import TrainingContext
     from polyseme.checks.multi_concept.curves import theory_curves
     from polyseme.checks.multi_concept.figures.learning import learning_dynamics
@@ -263,7 +264,7 @@ def _(context, regime, start, theory):
 
 @app.cell
 def _(context):
-    (claim,) = select("closure/population_descent_equals_level_b")
+    (claim,) = select("closure/population_descent_equals_level_b", CLAIMS)
     record = evaluate_claim(claim, context, replay="polyseme verify REGIME.toml")
     _control = record["control"]
     mo.md(

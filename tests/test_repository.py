@@ -10,12 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 from typer.testing import CliRunner
 
 from polyseme.checks.command_line import app
 from polyseme.checks.core.evaluation import select
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.documentation import regime_table, replaced
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.theory.multi_concept.regime import Regime, load_regime
 
 ROOT = Path(__file__).parents[1]
@@ -25,22 +27,48 @@ TOOLS = PROJECT["tool"]
 
 def test_every_path_named_in_pyproject_exists():
     pytest_options = TOOLS["pytest"]["ini_options"]
-    folders = [*pytest_options["testpaths"], *TOOLS["basedpyright"]["include"]]
-    folders += [name.replace(".", "/") for name in TOOLS["setuptools"]["packages"]]
+    folders = [*pytest_options["testpaths"], *pytest_options["pythonpath"], *TOOLS["basedpyright"]["include"]]
     folders += TOOLS["importlinter"]["root_packages"]
+    folders += [name for name in TOOLS["ruff"]["extend-exclude"] if "/" in name]
     assert len(folders) >= 10
     assert [name for name in folders if not (ROOT / name).is_dir()] == []
     assert (ROOT / PROJECT["project"]["readme"]).is_file()
-    for package, patterns in TOOLS["setuptools"]["package-data"].items():
-        assert all(list((ROOT / package).glob(pattern)) for pattern in patterns), package
+    assert [name for name in PROJECT["project"]["license-files"] if not (ROOT / name).is_file()] == []
     for pattern in TOOLS["ruff"]["lint"]["per-file-ignores"]:
         assert list(ROOT.glob(pattern)), pattern
 
 
-def test_every_package_is_shipped():
-    packages = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in ROOT.glob("[!.]*/**/__init__.py")}
-    shipped = set(TOOLS["setuptools"]["packages"])
-    assert {name for name in packages if name.split(".")[0] not in ("tests", "benchmarks", "build", "out")} == shipped
+SHIPPED = set(find_packages(str(ROOT), include=TOOLS["setuptools"]["packages"]["find"]["include"]))
+"""The packages that a wheel would have."""
+
+
+def folder_of(package: str) -> Path:
+    return ROOT / package.replace(".", "/")
+
+
+def test_every_package_is_shipped_below_one_name():
+    folders = {path.parent for name in ("theory", "sim", "checks", "regimes") for path in (ROOT / name).rglob("*.py")}
+    names = {f"polyseme.{str(folder.relative_to(ROOT)).replace('/', '.')}" for folder in folders}
+    assert {"polyseme.theory.multi_concept", "polyseme.sim.ensemble", "polyseme.checks.core.rules"} <= names
+    assert names | {"polyseme"} == SHIPPED
+
+
+def test_every_file_that_is_no_python_is_shipped():
+    data = TOOLS["setuptools"]["package-data"]
+    assert set(data) <= SHIPPED
+    matched = {
+        package: {pattern: set(folder_of(package).glob(pattern)) for pattern in patterns}
+        for package, patterns in data.items()
+    }
+    assert all(found for patterns in matched.values() for found in patterns.values()), matched
+    shipped = {path for patterns in matched.values() for found in patterns.values() for path in found}
+    kept = {
+        path
+        for package in SHIPPED
+        for path in (*folder_of(package).glob("*"), *folder_of(package).glob("*/*"))
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert {path.resolve() for path in kept} - {path.resolve() for path in shipped} == set()
 
 
 def test_every_module_named_in_pyproject_exists():
@@ -48,14 +76,23 @@ def test_every_module_named_in_pyproject_exists():
         name for c in TOOLS["importlinter"]["contracts"] for key in c if key.endswith("modules") for name in c[key]
     ]
     assert len(named) > 15
-    assert [name for name in named if name != "sympy" and name != "torch" and not _is_module(name)] == []
+    assert [name for name in named if name not in ("sympy", "torch") and not _is_module(name)] == []
     (option,) = [x for x in TOOLS["pytest"]["ini_options"]["addopts"] if x.startswith("--jaxtyping-packages=")]
     typed = option.partition("=")[2].split(",")
     assert typed[-1] == "beartype.beartype"
-    assert set(typed[:-1]) == {"theory", "sim", "checks"}
+    assert typed[:-1] == ["polyseme"]
+    offered = PROJECT["project"]["entry-points"]["polyseme.theories"]
+    assert {name: _object(value) for name, value in offered.items()} == {"multi_concept": THEORY}
+    assert [(x.name, x.value) for x in entry_points(group="polyseme.theories")] == list(offered.items())
     module, _, function = PROJECT["project"]["scripts"]["polyseme"].partition(":")
     assert callable(getattr(import_module(module), function))
     assert [entry.value for entry in entry_points(group="console_scripts", name="polyseme")] == [f"{module}:{function}"]
+
+
+def _object(reference: str) -> object:
+    """What an entry point refers to."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
 
 
 def _is_module(name: str) -> bool:
@@ -115,7 +152,7 @@ def problem(command: str) -> str:
         if word.startswith("--") and word not in known:
             return f"no option {word}"
         if word == "--only" and words[0] == "verify" and not after.strip("'\"").startswith("mine/"):
-            select(after.strip("'\""))
+            select(after.strip("'\""), CLAIMS)
         if word.endswith((".toml", ".py")) and word.startswith(("regimes/", "docs/")) and not (ROOT / word).is_file():
             return f"no file {word}"
     return ""

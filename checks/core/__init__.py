@@ -2,16 +2,21 @@
 
 budget        the false-alarm budget, and how it is divided
 claim         Claim, Hypothesis, Rule, Verdict
+context       what claims measure with: one regime, and what has been computed for it once
 differences   in what a regime differs from the default one: in words, and as a file
 evaluation    hypotheses, evidence, rule and negative control of one claim, as a record
 evidence      rows of raw measurements
 falsify       the search for a counterexample
+library       verify, falsify and sweep as functions
 own_claims    claims from users' files
 parallel      claims about no regime, tried in processes of their own
 provenance    what verdicts rest on, over the graph of claims
-search_space  small regimes for searches and property tests, simplest first
+search_space  random regimes for searches and property tests, from what a theory declares
 spelling      what somebody meant who mistyped a name
 terminal      errors as sentences, and progress bars
+theories      finding theories: by entry point, by the key of a regime file, or in a user's file
+theory        what the core asks of a theory: Theory and its parts
+user_files    loading users' Python files, with one sentence for all that is wrong
 verify        a whole verification: figures, records, report
 audit/        the audit: wrong theorems are planted, and what is caught is counted; true ones are judged thousands of times
 commands/     the commands that work on any theory

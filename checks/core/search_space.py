@@ -20,7 +20,8 @@ def regimes(claim: Claim, theory: Theory, *, drop: Collection[str] = ()) -> st.S
     """Regimes of a theory in which the claim's hypotheses hold, but for those whose key is in `drop`, of which one at least fails.
 
     What a check arranges by itself is not asked for; where it is dropped, it has to fail. Without a dropped hypothesis
-    every regime is one that the claim speaks about. PolysemeError for a theory that declares no search space.
+    every regime is one that the claim speaks about. PolysemeError for a theory that declares no search space, and for a hypothesis
+    that suggests values of a key that its regimes do not have.
     """
     if theory.search is None:
         raise PolysemeError(
@@ -28,6 +29,8 @@ def regimes(claim: Claim, theory: Theory, *, drop: Collection[str] = ()) -> st.S
         )
     asked = [x for x in claim.hypotheses if x.key not in drop and not x.arranged]
     dropped = [x for x in claim.hypotheses if x.key in drop]
+    for hypothesis in (*asked, *dropped):
+        _require_known_keys(claim, hypothesis, theory)
 
     def wanted(regime: BaseRegime | None) -> bool:
         if regime is None or not all(x.holds(regime) for x in asked):
@@ -36,6 +39,18 @@ def regimes(claim: Claim, theory: Theory, *, drop: Collection[str] = ()) -> st.S
 
     values = narrowed(theory.search, asked, dropped)
     return _any_regime(theory.regime, theory.search, values).filter(wanted)
+
+
+def _require_known_keys(claim: Claim, hypothesis: Hypothesis, theory: Theory) -> None:
+    known = theory.regime.keys()
+    for section, keys in hypothesis.suggests.items():
+        for key in keys:
+            if key not in known or known[key].table != section:
+                home = f"[{known[key].table}] {key}" if key in known else f"one of {', '.join(known)}"
+                raise PolysemeError(
+                    f"{claim.id}: the hypothesis '{hypothesis.key}' suggests values of [{section}] {key}, expected a key of the "
+                    f"regime; type {home}"
+                )
 
 
 def narrowed(space: SearchSpace, asked: Collection[Hypothesis], dropped: Collection[Hypothesis] = ()) -> Values:

@@ -1,5 +1,6 @@
 """The multi-concept theory on trial: what the core asks of a theory, its claims, figures and commands.
 
+boundaries            the lines that the theory predicts on maps
 context               the only door to sim
 controls              wrong theories that the checks must refute
 curves                the trajectories behind the figure of learning dynamics
@@ -7,7 +8,11 @@ documentation         the generated parts of docs/
 drawings              the two figures by one command
 hypotheses            Hypotheses that claims share, as predicates on the regime
 phase_diagrams        which share of such concepts is learned, over width, number and penalty
+presentation          what a verification shows besides verdicts: trajectories, figures, equations
 report_figures        its figures, with their captions
+search                what searches and property tests draw regimes from
+steps                 the steps of the argument, and which claims and figures belong to each
+theory                the theory as the core asks for it: THEORY
 audit/                the errors that an audit plants in this theory
 commands/             the commands of this theory: derive, draw, integrate, simulate, flow, certify, figures, transfer, conditions
 conditions/           how much slack the conditions of the claims have, from sweeps across their edges

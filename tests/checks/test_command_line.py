@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from command_line import call, load, write_regime
 
-from polyseme.checks.core.commands.verify import default_regime
+from polyseme.checks.core.theories import default_regime
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.regime import Regime, load_regime
 
@@ -124,7 +125,7 @@ def test_verify_takes_a_single_seed(tmp_path):
 
 
 def test_the_shipped_default_is_a_regime():
-    assert isinstance(load_regime(default_regime()), Regime)
+    assert default_regime(THEORY) == load_regime(ROOT / "regimes" / "default.toml") != Regime()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

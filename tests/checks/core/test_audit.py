@@ -15,13 +15,15 @@ from polyseme.checks.core.audit import true_claims as bank
 from polyseme.checks.core.audit.page import Audit
 from polyseme.checks.core.evidence import Compared, Evidence
 from polyseme.checks.multi_concept.audit import operators, plants
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.numerics.lower import compile_recursion, system_of
 
 RIGHT = derive("B")
 LEVEL = 6e-5
-ALL = list(plants.all_plants())
+AUDIT = plants.AUDIT
+ALL = list(AUDIT.plants())
 ROOT = Path(__file__).parents[3]
 
 
@@ -123,7 +125,7 @@ SOME = [
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_planted_errors_are_caught():
-    results = trial.try_plants(SOME, trial.Bench(level=LEVEL))
+    results = trial.try_plants(SOME, trial.Bench(theory=THEORY, level=LEVEL))
     assert [(x.operator, x.name, x.verdicts) for x in results if x.is_missed] == []
     cells = trial.table(results)
     assert {op: row["any"].caught for op, row in cells.items()} == {op: row["any"].tried for op, row in cells.items()}
@@ -131,7 +133,7 @@ def test_planted_errors_are_caught():
 
 def test_an_error_that_is_none_is_proved_to_be_none():
     (plant,) = [p for p in ALL if p.name == "e^3 for e"]
-    (result,) = trial.try_plants([plant], trial.Bench(level=LEVEL))
+    (result,) = trial.try_plants([plant], trial.Bench(theory=THEORY, level=LEVEL))
     assert result.equivalent == "the same equations once e^2 = 1 is used" and not result.is_missed
     assert plants.proof_of_equivalence(variants("exponent")["p^2 for p"]) == ""
     assert plants._both_signs_cancel()
@@ -149,7 +151,7 @@ def test_a_suite_that_sees_nothing_is_found_out():
         for claim in plants.BY_ID.values()
     ]
     some = [p for p in ALL if p.name in {"no gate", "p^2 for p"}]
-    results = trial.try_plants(some, trial.Bench(level=LEVEL), claims=blind)
+    results = trial.try_plants(some, trial.Bench(theory=THEORY, level=LEVEL), claims=blind)
     assert [x.is_missed for x in results] == [True, True]
     assert all(x.separated_by for x in results), "and there is a regime that tells them apart"
     assert not Audit(plants=results).is_sound
@@ -160,19 +162,18 @@ def test_a_suite_that_sees_nothing_is_found_out():
 
 
 def test_rates_count_trials_and_find_the_smallest_error():
-    chosen = {name: compile_recursion(wrong) for name, wrong in list(variants("coefficient").items())[:1]}
-    (name,) = chosen
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rates, "planted", lambda: chosen)
-        (rate,) = rates.rates(trials=4, level=LEVEL)
+    name, wrong = next(iter(variants("coefficient").items()))
+    compiled = compile_recursion(wrong)
+    detection = dataclasses.replace(AUDIT.detection, asserted=lambda: {name: lambda _regime: compiled})
+    (rate,) = rates.rates(THEORY, detection, trials=4, level=LEVEL)
     assert (rate.name, rate.caught, rate.tried) == (name, 4, 4)
     assert 0.47 < rate.low < rate.high == 1.0, "0.05^(1/4)"
     assert 0 < rate.smallest < 1e-6
 
 
 def test_the_bank_is_sound_and_a_crooked_rule_is_not():
-    accounts = list(bank.balances(runs=240, level=LEVEL, seed=3))
-    assert {x.name for x in accounts} == {*(a.name for a in bank.ACCOUNTS), *bank.REAL}
+    accounts = list(bank.balances(THEORY, runs=240, level=LEVEL, seed=3))
+    assert {x.name for x in accounts} == {*(a.name for a in bank.ACCOUNTS), *AUDIT.true_claims}
     assert all(x.is_sound for x in accounts), accounts
     (honest,) = [a for a in bank.ACCOUNTS if a.name == "equivalence"]
     crooked = dataclasses.replace(
@@ -180,8 +181,8 @@ def test_the_bank_is_sound_and_a_crooked_rule_is_not():
     )  # the truth is nearer than the margin: too small p-values
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bank, "ACCOUNTS", (crooked,))
-        patch.setattr(bank, "REAL", ())
-        (account,) = bank.balances(runs=300, level=LEVEL)
+        synthetic = dataclasses.replace(THEORY, audit=dataclasses.replace(AUDIT, true_claims=()))
+        (account,) = bank.balances(synthetic, runs=300, level=LEVEL)
     assert not account.is_sound
 
 
@@ -214,21 +215,21 @@ VANISHING = {"kappa_x": fw.n_a**2 - (1 + sp.Rational(1, 5)) / 2, "L": sp.Max(0, 
 
 @pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize("name", VANISHING)
-def test_an_error_that_vanishes_in_the_regime_of_the_audit_is_found_elsewhere(name):
+def test_an_error_that_vanishes_in_the_regime_of_the_audit_is_found_in_other_regimes(name):
     def patch(recursion):
         gradient = {x: g * (1 + VANISHING[name]) for x, g in recursion.gradient.items()}
         return dataclasses.replace(recursion, gradient=gradient)
 
     plant, claims = plants.from_user("hiding", patch), [plants.BY_ID[plants.RECURSION_CLAIMS[1]]]
-    at_home = dataclasses.replace(plant, elsewhere=(), proof=None, recursion=None)
-    results = trial.try_plants([plant, at_home], trial.Bench(level=LEVEL), claims=claims)
+    at_home = dataclasses.replace(plant, more_regimes=(), proof=None, separable=False)
+    results = trial.try_plants([plant, at_home], trial.Bench(theory=THEORY, level=LEVEL), claims=claims)
     assert [x.is_caught for x in results] == [True, False]
     assert results[1].verdicts == {claims[0].id: "supported"}
 
 
 HIDING = """
 import dataclasses
-from theory import forward as fw
+from polyseme.theory.multi_concept.model import forward as fw
 
 def patch(recursion):
     gradient = {x: g * (1 + fw.sp.Max(0, fw.K1 - 2)) for x, g in recursion.gradient.items()}

@@ -1,4 +1,4 @@
-"""The court, verdict by verdict: what one claim, a run of claims and an exit status become."""
+"""Evaluation, verdict by verdict: what one claim, a run of claims and an exit status become."""
 
 import dataclasses
 import json
@@ -87,7 +87,7 @@ def test_the_verdict_table(asserted, control, verdict):
     assert exit_status([record]) == {"supported": 0, "refuted": 1, "error": 1, "inconclusive": 3, "missing": 3}[verdict]
 
 
-def test_a_surviving_control_is_named_in_the_sentence_and_a_broken_check_tells_its_exception():
+def test_a_surviving_control_is_named_in_the_sentence_and_a_broken_check_names_its_exception():
     assert "the negative control 'two' was not refuted" in tried(GOOD, GOOD)["sentence"]
     assert tried(ValueError("a bug"))["sentence"] == "the check broke: ValueError: a bug"
     assert tried(PolysemeError("no room"))["sentence"] == "no room"
@@ -104,7 +104,7 @@ def test_outside_its_hypotheses_nothing_is_measured(hypotheses):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Odd(Order):
-    """A rule that judges whatever it is told to; statistical if asked."""
+    """A rule that judges whatever it is asked to; statistical if asked."""
 
     gives: object = None
     is_statistical: bool = False
@@ -118,7 +118,7 @@ def judgement(**changes) -> Judgement:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "rule", "told"),
+    ("evidence", "rule", "sentence"),
     [
         ([1, 2], {}, "measured list, expected Evidence"),
         (Evidence(rows=(), facts={"x": object()}), {}, "TypeError"),
@@ -129,16 +129,16 @@ def judgement(**changes) -> Judgement:
         (None, {"is_statistical": True, "gives": judgement(p_support=math.nan, p_refute=0.1)}, "two probabilities"),
     ],
 )
-def test_what_is_no_evidence_or_no_judgement_is_an_error_and_no_crash(evidence, rule, told):
+def test_what_is_no_evidence_or_no_judgement_is_an_error_and_no_crash(evidence, rule, sentence):
     odd = Odd(declared=1.0, margin=0.1, reason="a test", **rule)
-    plan = None if "Plan" in told else lambda _context: Plan(samples=1, detects=1.0, power=1.0)
+    plan = None if "Plan" in sentence else lambda _context: Plan(samples=1, detects=1.0, power=1.0)
     record = tried(
         measure=lambda context, asserted: measure(context, asserted) if evidence is None else evidence,
         rule=odd,
         plan=plan,
     )
     assert record["verdict"] == "error"
-    assert told in record["sentence"]
+    assert sentence in record["sentence"]
 
 
 def test_an_interrupt_is_not_a_verdict():
@@ -249,7 +249,7 @@ def test_a_glob_that_matches_nothing_names_what_would(pattern):
     assert "'algebra/*', 'gradient/*', " in str(caught.value)
 
 
-def test_a_mistyped_id_is_told_the_one_that_is_most_like_it():
+def test_a_mistyped_id_is_answered_with_the_one_that_is_most_like_it():
     with pytest.raises(PolysemeError, match=f"type {CLAIMS[0].id} "):
         select(CLAIMS[0].id.replace("_", "-"), CLAIMS)
 

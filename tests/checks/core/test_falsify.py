@@ -18,6 +18,8 @@ from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.core.search_space import regimes
 from polyseme.checks.multi_concept import controls
 from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime, load_regime, parse_regime
 
@@ -42,7 +44,7 @@ def test_every_regime_that_is_drawn_satisfies_the_hypotheses(claim):
     seen = []
 
     @settings(max_examples=8, suppress_health_check=list(HealthCheck))
-    @given(regimes(claim))
+    @given(regimes(claim, THEORY))
     def draw(regime):
         assert holding(claim, regime)
         seen.append(regime)
@@ -59,7 +61,7 @@ def test_a_dropped_hypothesis_fails_and_the_others_hold(claim, key):
     (dropped,) = [x for x in claim.hypotheses if x.key == key]
 
     @settings(max_examples=10, suppress_health_check=list(HealthCheck))
-    @given(regimes(claim, drop={key}))
+    @given(regimes(claim, THEORY, drop={key}))
     def draw(regime):
         assert not dropped.holds(regime)
         assert holding(claim, regime, drop={key})
@@ -79,7 +81,7 @@ def test_every_claim_has_hypotheses_with_keys_of_their_own():
 
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
-@given(regimes(LEVEL_B))
+@given(regimes(LEVEL_B, THEORY))
 def test_the_changed_keys_make_the_regime_again(regime):
     assert parse_regime({name: dict(keys) for name, keys in changed(regime).items()}, source="") == regime
 
@@ -89,7 +91,7 @@ def test_the_changed_keys_make_the_regime_again(regime):
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_level_s_is_false_without_mirrored_neurons():
-    found = search(LEVEL_S, budget=30, level=LEVEL, drop={"mirrored"})
+    found = search(LEVEL_S, THEORY, budget=30, level=LEVEL, drop={"mirrored"})
     regime, outcome = found.counterexample
     assert outcome.verdict == Verdict.REFUTED and regime.model.neurons == "independent"
     # Shrunk: one concept, one update, no more neurons than a pair.
@@ -97,25 +99,25 @@ def test_level_s_is_false_without_mirrored_neurons():
 
 
 def test_a_width_is_too_small_for_every_concept_to_be_learned():
-    regime, _ = search(LEARNED, budget=30, level=LEVEL, drop={"wide"}).counterexample
+    regime, _ = search(LEARNED, THEORY, budget=30, level=LEVEL, drop={"wide"}).counterexample
     assert regime.model.m < 40
 
 
 def test_a_penalty_is_too_heavy_for_anything_to_be_learned():
-    regime, _ = search(LEARNED, budget=60, level=LEVEL, drop={"light_penalty"}).counterexample
+    regime, _ = search(LEARNED, THEORY, budget=60, level=LEVEL, drop={"light_penalty"}).counterexample
     assert regime.training.lam * regime.model.m * regime.concepts.K1 > 0.02
 
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_where_training_ends_gates_are_on_their_kinks():
-    regime, outcome = search(SMOOTH, budget=12, level=LEVEL, drop={"no_gates"}, shrink=False).counterexample
+    regime, outcome = search(SMOOTH, THEORY, budget=12, level=LEVEL, drop={"no_gates"}, shrink=False).counterexample
     assert regime.model.activation in {"relu", "leaky_relu"}
     assert "gates of living neurons on their kinks" in outcome.sentence
 
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_nothing_is_found_against_level_b():
-    found = search(LEVEL_B, budget=60, level=LEVEL)
+    found = search(LEVEL_B, THEORY, budget=60, level=LEVEL)
     assert found.counterexample is None, changed(found.counterexample[0])
     assert found.decided >= 30
     assert found.counts[Verdict.ERROR] == 0, found.troubles
@@ -124,7 +126,7 @@ def test_nothing_is_found_against_level_b():
 
 def test_a_wrong_theory_is_broken():
     wrong = dataclasses.replace(LEVEL_B, asserts=controls.compiled(controls.flip_softmax_variance))
-    assert search(wrong, budget=30, level=LEVEL).counterexample
+    assert search(wrong, THEORY, budget=30, level=LEVEL).counterexample
 
 
 # -- a toy: sampling, and what is no counterexample ---------------------------------------------------------
@@ -140,7 +142,7 @@ def test_a_chance_refutation_is_not_confirmed():
         row = Estimated(name="x", estimate=5.0 * lucky, standard_error=0.01, samples=50, scale=1.0)
         return Evidence(rows=(row,))
 
-    found = search(toy(measure, rule=Equivalence(margin=0.1, reason="a test")), budget=10, level=LEVEL)
+    found = search(toy(measure, rule=Equivalence(margin=0.1, reason="a test")), THEORY, budget=10, level=LEVEL)
     assert found.counterexample is None
     assert found.counts == {Verdict.SUPPORTED: len(found.outcomes)}
 
@@ -151,7 +153,7 @@ def test_keys_without_a_say_are_left_out_of_the_counterexample():
         off = concepts.kappa_x * (prompt.law == "iid")
         return Evidence(rows=(Estimated(name="x", estimate=off, standard_error=0.0, samples=9, scale=1.0),))
 
-    found = search(toy(measure, rule=Equivalence(margin=0.3, reason="a test")), budget=40, level=LEVEL)
+    found = search(toy(measure, rule=Equivalence(margin=0.3, reason="a test")), THEORY, budget=40, level=LEVEL)
     regime, outcome = found.counterexample
     sizes = {"concepts": {"K1": 1, "K2": 0, "d_x": 2, "d_y": 2}, "model": {"m": 1}, "training": {"steps": 0}}
     left = {section: dict(keys) for section, keys in changed(regime).items() if section != "ensemble"}
@@ -160,26 +162,44 @@ def test_keys_without_a_say_are_left_out_of_the_counterexample():
         "prompt": {"L": 1, "law": "iid"},
         **{name: sizes[name] for name in ("model", "training")},
     }
-    assert outcome.measured == trial(found.claim, regime, drop=(), level=LEVEL).measured
+    assert outcome.measured == trial(found.claim, TrainingContext(regime, level=LEVEL), drop=()).measured
 
 
 def test_a_check_that_breaks_is_counted_and_is_no_counterexample():
     def measure(_context, _asserted):
         raise ZeroDivisionError("a bug")
 
-    found = search(toy(measure), budget=5, level=LEVEL)
+    found = search(toy(measure), THEORY, budget=5, level=LEVEL)
     assert found.counterexample is None and found.decided == 0
     assert found.troubles[Verdict.ERROR][0] == "ZeroDivisionError: a bug"
 
 
-def test_a_hypothesis_that_cannot_be_searched_is_reported_in_one_sentence():
-    no_table = {"nothing": {"of_this_name": (1,)}}
-    bad = Hypothesis(key="bad", name="bad", holds=lambda _r: True, got=lambda _r: "", suggests=no_table)
-    with pytest.raises(PolysemeError, match="a hypothesis raised KeyError"):
-        search(dataclasses.replace(LEVEL_B, hypotheses=(bad,)), budget=3, level=1e-5)
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"suggests": {"nothing": {"of_this_name": (1,)}}},
+            r"suggests values of \[nothing\] of_this_name, .* type one of K1, ",
+        ),
+        (
+            {"suggests": {"prompt": {"of_this_name": (1,)}}},
+            r"suggests values of \[prompt\] of_this_name, .* type one of K1, ",
+        ),
+        ({"suggests": {"prompt": {"m": (1,)}}}, r"suggests values of \[prompt\] m, .* type \[model\] m$"),
+        ({"suggests": {"prompt": {"L": 3}}}, "a hypothesis raised TypeError"),
+        ({"holds": lambda regime: regime.nothing}, "a hypothesis raised AttributeError"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_hypothesis_that_cannot_be_searched_is_reported_in_one_sentence(changes, sentence):
+    plain = {"key": "bad", "name": "bad", "holds": lambda _regime: True, "got": lambda _regime: ""}
+    bad = Hypothesis(**(plain | changes))
+    with pytest.raises(PolysemeError, match=sentence) as refusal:
+        search(dataclasses.replace(LEVEL_B, hypotheses=(bad,)), THEORY, budget=3, level=1e-5)
+    assert "\n" not in str(refusal.value)
 
 
-def test_an_interrupted_search_tells_what_it_has():
+def test_an_interrupted_search_returns_what_it_has():
     calls = []
 
     def measure(_context, _asserted):
@@ -188,13 +208,13 @@ def test_an_interrupted_search_tells_what_it_has():
             raise KeyboardInterrupt
         return Evidence(rows=(Estimated(name="x", estimate=0.0, standard_error=0.0, samples=9, scale=1.0),))
 
-    found = search(toy(measure, rule=Equivalence(margin=0.1, reason="a test")), budget=50, level=LEVEL)
+    found = search(toy(measure, rule=Equivalence(margin=0.1, reason="a test")), THEORY, budget=50, level=LEVEL)
     assert found.interrupted and found.decided == 3
 
 
 def test_outside_its_hypotheses_a_claim_is_not_tried():
     noisy = Regime().replace(prompt={"sigma_x": 0.1})
-    assert trial(LEVEL_B, noisy, drop=(), level=LEVEL).verdict == Verdict.NOT_APPLICABLE
+    assert trial(LEVEL_B, TrainingContext(noisy, level=LEVEL), drop=()).verdict == Verdict.NOT_APPLICABLE
 
 
 # -- the command -------------------------------------------------------------------------------------------

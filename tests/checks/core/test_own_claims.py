@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from polyseme.checks.command_line import app
 from polyseme.checks.core.own_claims import load_claims
 from polyseme.checks.multi_concept.claims import CLAIMS
+from polyseme.checks.multi_concept.context import TrainingContext
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.theory.multi_concept.regime import Regime
 
 ROOT = Path(__file__).parents[3]
@@ -197,12 +199,12 @@ def test_the_documented_lemma_is_false_as_first_stated_and_holds_corrected():
     loaded = load_claims([examples / "error_floor_first.py", examples / "error_floor.py"], CLAIMS)
     assert loaded.problems == ()
     first, corrected = loaded.claims
-    regime, outcome = search(first, budget=60, level=1e-4).counterexample
+    regime, outcome = search(first, THEORY, budget=60, level=1e-4).counterexample
     assert outcome.verdict == "refuted" and regime.prompt.p_plus != 0.5
-    assert trial(corrected, regime, drop=(), level=1e-4).verdict == "supported"
+    assert trial(corrected, TrainingContext(regime, level=1e-4), drop=()).verdict == "supported"
     fair = Regime().replace(prompt={"law": "iid"}, training={"steps": 50})
-    assert trial(first, fair, drop=(), level=1e-4).verdict == "supported"
-    assert search(corrected, budget=60, level=1e-4).counterexample is None
+    assert trial(first, TrainingContext(fair, level=1e-4), drop=()).verdict == "supported"
+    assert search(corrected, THEORY, budget=60, level=1e-4).counterexample is None
 
 
 def test_a_loaded_claim_is_an_ordinary_claim(folder):
@@ -228,7 +230,7 @@ def test_uses_that_are_no_ids_cost_the_claim_only(folder):
     assert "uses 3, expected a tuple of the ids" in problem
 
 
-def test_a_claim_that_spoils_what_its_context_remembers_spoils_no_other(folder):
+def test_a_claim_that_spoils_what_its_context_has_cached_spoils_no_other(folder):
     spoils = """
 def measure(context, asserted):
     known = context.cached("known", lambda: [4])

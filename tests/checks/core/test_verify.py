@@ -48,7 +48,7 @@ FIELDS = {
     "seconds": float,
     "replay": str,
 }
-# Python runs this before the program; whoever asks for a connection or a name is told no, and is written down.
+# Python runs this before the program; whoever asks for a connection or a name is refused, and is written down.
 NO_NETWORK = """
 import pathlib, socket
 def refuse(*arguments, **options):

@@ -14,10 +14,10 @@ import pytest
 import sympy as sp
 from typer.testing import CliRunner
 
-import polyseme.checks.core.verify
 from polyseme.checks.command_line import app
-from polyseme.checks.multi_concept import controls
+from polyseme.checks.multi_concept import controls, presentation
 from polyseme.checks.multi_concept.curves import simulate_ensemble
+from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.numerics import fast, lower
@@ -96,6 +96,7 @@ def execute_instead(wrong: System, patch: pytest.MonkeyPatch) -> None:
     def system_for(regime: Regime, counts: int, level: str = "B") -> System:
         return wrong if level == "B" else originals["system_for"](regime, counts, level)
 
+    assert THEORY.claims, "the modules of the claims are loaded, or they would keep what they import later"
     places = set()
     for module in list(sys.modules.values()):
         for name, replaced in (("system_of", system_of), ("system_for", system_for)):
@@ -118,10 +119,9 @@ def verify_wrongly(name: str, out: Path) -> tuple[int, list[str]]:
     """`polyseme verify` with one wrong recursion: its exit status, and the claims that results.json calls refuted."""
     with pytest.MonkeyPatch.context() as patch:
         if name != RIGHT:
-            patch.setattr(
-                polyseme.checks.core.verify, "exhibits", lambda *_args, **_options: iter(())
-            )  # half of the time
-            patch.setattr(polyseme.checks.core.verify, "simulate_ensemble", lambda *_args, **_options: simulated())
+            # Half of the time is drawing.
+            patch.setattr(presentation.Shown, "figures", lambda *_args, **_options: iter(()))
+            patch.setattr(presentation, "simulate_ensemble", lambda *_args, **_options: simulated())
             execute_instead(WRONG[name](), patch)
         # Of the wrong ones, what has to refute each; level Z has another recursion, which nothing here touches.
         only = f"{POPULATION}*" if name == RIGHT else POPULATION

@@ -57,17 +57,17 @@ def test_laws_that_need_several_concepts_are_named_where_there_is_one(drawn, tmp
     said = "The same law as in training, in this regime, which has one concept (K1 = 1): skewed, cone.\n"
     one = write_regime(tmp_path / "one.toml", concepts={"K1": 1, "K2": 0, "d_x": 5, "d_y": 3})
     scenarios = [x for name in ("training", "skewed", "word_signs", "cone") for x in ("--scenario", name)]
-    status, told, _ = call("figures", one, "--out", tmp_path / "out", "--only", "out_of_distribution", *scenarios)
-    assert status == 0 and told.endswith(said)
+    status, shown, _ = call("figures", one, "--out", tmp_path / "out", "--only", "out_of_distribution", *scenarios)
+    assert status == 0 and shown.endswith(said)
     facts = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert said.strip() in facts["figures"]["out_of_distribution"]["caption"]
-    folder, _, _, told = drawn
+    folder, _, _, shown = drawn
     several = json.loads((folder / "out" / "figures.json").read_text())["figures"]["out_of_distribution"]
-    assert "same law" not in told + several["caption"]
+    assert "same law" not in shown + several["caption"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "shown"),
     [
         (("--scenario", "nope"), "there is no scenario 'nope'; type one of training, skewed"),
         (("--scenario", "length=x"), "got 'x', expected a number; type for example length=16"),
@@ -77,10 +77,10 @@ def test_laws_that_need_several_concepts_are_named_where_there_is_one(drawn, tmp
         (("--scenario", "unseen_words"), "there is no direction outside the features"),
     ],
 )
-def test_bad_arguments_are_one_sentence_before_anything_is_trained(arguments, told, tmp_path):
+def test_bad_arguments_are_one_sentence_before_anything_is_trained(arguments, shown, tmp_path):
     regime = write_regime(tmp_path / "r.toml", concepts={"K1": 2, "K2": 3, "d_x": 7, "d_y": 5})
     status, said, wrong = call("figures", regime, "--out", tmp_path / "out", *arguments)
-    assert status == 2 and said == "" and told in wrong and wrong.count("\n") == 1
+    assert status == 2 and said == "" and shown in wrong and wrong.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -36,7 +36,7 @@ def pure():
     return start, simulate(PURE, start, keep_weights=True), theory_curves(PURE, start)
 
 
-def test_descent_of_pure_prompts_is_on_the_line_of_the_theory_elsewhere(pure):
+def test_descent_of_pure_prompts_on_other_laws_is_on_the_line_of_the_theory(pure):
     start, run, theory = pure
     found = on_other_laws(PURE, start, run, theory, [scenario(name) for name in NAMES])
     assert [one.scenario.name for one in found] == list(NAMES)
@@ -99,15 +99,15 @@ def test_one_seed_has_one_row():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "sentence"),
     [
         ("noise=0.3", "'noise=0.3': got prompts with noise or extras, expected pure ones.*; type one without"),
         ("length=2+extra=0.1", r"'length=2\+extra=0.1': got prompts with noise"),
         ("length=5000", "got 5000 demonstrations, expected at most 1024.*; type length=1024 or less"),
     ],
 )
-def test_laws_that_cannot_be_listed_are_refused(name, told):
-    with pytest.raises(PolysemeError, match=told):
+def test_laws_that_cannot_be_listed_are_refused(name, sentence):
+    with pytest.raises(PolysemeError, match=sentence):
         pure_laws(PURE, draw_initial(PURE), [scenario(name)])
 
 
