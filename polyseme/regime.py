@@ -121,7 +121,7 @@ class BaseRegime(Section):
         tables.pop("theory", None)
         return cls.parse(tables, source=str(path))
 
-    def replace(self, **tables: Mapping[str, Any]) -> Self:
+    def replace(self, **tables: Any) -> Self:
         """The same regime with some keys changed, validated again: `regime.replace(prompt={"L": 8})`.
 
         RegimeError for a table that there is not, for keys given without their table, and for values that are not accepted.

@@ -1,8 +1,8 @@
 """The figures of a verification, each with the caption that belongs under it and the claims that it shows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polyseme.checks.core.figures.style import save_figure
 from polyseme.checks.core.provenance import Record
@@ -87,7 +87,7 @@ def _caption(one: Drawing) -> str:
     return f"{one.caption} {_PRODUCTS}" if one.stem == "learning_dynamics" else one.caption
 
 
-def _of_curves(records: Sequence[Mapping[str, Any]], name: str) -> list[Entry]:
+def _of_curves(records: Sequence[Record], name: str) -> list[Entry]:
     curve = error_curve_figure(records, title=f"The error curve, {name}")
     note = f"{error_curve_note(records)} {_CURVE}" if curve else ""
     return [("error_curve", "The error curve", curve, note)]
