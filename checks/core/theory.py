@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from polyseme.checks.core.provenance import Record
-    from polyseme.checks.core.report.run import Equation, FigureEntry
 
 Tables = Mapping[str, Mapping[str, Any]]
 """Keys and values of a regime by the tables that they stand in."""
@@ -131,6 +130,32 @@ class Section:
     html: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Equation:
+    """A derived equation as the report shows it.
+
+    caption: what it says, one phrase. latex: SymPy's print of the executed object, without dollar signs.
+    """
+
+    caption: str
+    latex: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureEntry:
+    """A figure of the report. svg: the text of an SVG file; caption: also its long text alternative.
+
+    Text in the SVG with the id `note` that equals the caption is not shown a second time. `stem` is the name of its file
+    in the folder `figures`; `claims` are patterns of the ids that it belongs to, none for a figure of the whole run.
+    """
+
+    title: str
+    caption: str
+    svg: str
+    stem: str = ""
+    claims: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Presentation(Protocol):
     """What a verification shows besides its verdicts: trajectories, figures, equations. Made once for a run, before claims are judged."""
@@ -141,7 +166,7 @@ class Presentation(Protocol):
         ...
 
     @property
-    def equations(self) -> "Sequence[Equation]":
+    def equations(self) -> Sequence[Equation]:
         """The executed equations, printed."""
         ...
 
@@ -155,7 +180,12 @@ class Presentation(Protocol):
         """Rows of (matrix, parts, whether they live, why)."""
         ...
 
-    def figures(self, records: "Sequence[Record]", out: Path, *, name: str) -> "Iterator[FigureEntry]":
+    @property
+    def blocks_caption(self) -> str:
+        """How to read these rows, in a sentence."""
+        ...
+
+    def figures(self, records: "Sequence[Record]", out: Path, *, name: str) -> Iterator[FigureEntry]:
         """Draw what these records and the trajectories show, and write it into `out`/figures."""
         ...
 

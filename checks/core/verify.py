@@ -18,8 +18,8 @@ from polyseme.checks.core.figures.style import save_figure
 from polyseme.checks.core.parallel import ParallelClaims
 from polyseme.checks.core.provenance import Record, close_over_uses
 from polyseme.checks.core.report.page import write_report
-from polyseme.checks.core.report.run import FigureEntry, Run, save_run
-from polyseme.checks.core.theory import Progress, Theory
+from polyseme.checks.core.report.run import Run, save_run
+from polyseme.checks.core.theory import FigureEntry, Progress, Theory
 from polyseme.files import save_json, save_npz
 from polyseme.regime import BaseRegime
 
@@ -76,6 +76,7 @@ def verify(
         equations=shown.equations if shown else (),
         notation=shown.notation if shown else (),
         blocks=shown.blocks if shown else (),
+        blocks_caption=shown.blocks_caption if shown else "",
         partial=len(claims) < len(registered),
         total=len(registered),
         figures=figures,

@@ -193,7 +193,7 @@ def transfer_drawing(regime: Regime, curves: Curves, found: Sequence[OtherLaw], 
 
 
 def _sample() -> int:
-    from polyseme.sim.multi_concept.training.plan import EVALUATION_PROMPTS
+    from polyseme.sim.multi_concept.plan import EVALUATION_PROMPTS
 
     return EVALUATION_PROMPTS
 

@@ -3,7 +3,7 @@
 import math
 
 from polyseme.checks.core.claim import Hypothesis
-from polyseme.theory.multi_concept.prompts.noisy_rows import MOST_EXTRAS, MOST_NOISE, expected_extras
+from polyseme.theory.multi_concept.derivation.noisy_rows import MOST_EXTRAS, MOST_NOISE, expected_extras
 from polyseme.theory.multi_concept.regime import Regime
 
 PURE = Hypothesis(

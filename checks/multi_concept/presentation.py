@@ -9,8 +9,7 @@ import numpy as np
 
 from polyseme.checks.core.claim import Claim
 from polyseme.checks.core.provenance import Record
-from polyseme.checks.core.report.run import Equation, FigureEntry
-from polyseme.checks.core.theory import Progress
+from polyseme.checks.core.theory import Equation, FigureEntry, Progress
 from polyseme.checks.multi_concept.curves import Curves, level_of, noisy_curves, simulate_ensemble, theory_curves
 from polyseme.checks.multi_concept.out_of_distribution.curves import (
     DEFAULT,
@@ -56,6 +55,11 @@ class Shown:
     def blocks(self) -> list[tuple[str, str, str, str]]:
         """Matrix, kinds of blocks, whether they live, and why."""
         return _blocks(self.recursion)
+
+    @property
+    def blocks_caption(self) -> str:
+        """What the letters of blocks are."""
+        return "Rows of a block are directions of the first letter, columns of the second; a prime marks another concept or feature."
 
     def figures(self, records: Sequence[Record], out: Path, *, name: str) -> Iterator[FigureEntry]:
         """The figures of the trajectories and of what claims measured."""

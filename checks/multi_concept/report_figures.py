@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from polyseme.checks.core.figures.style import save_figure
 from polyseme.checks.core.provenance import Record
-from polyseme.checks.core.report.run import FigureEntry
+from polyseme.checks.core.theory import FigureEntry
 from polyseme.checks.multi_concept.curves import Curves
 from polyseme.checks.multi_concept.drawings import Drawing, learning_drawing, transfer_drawing
 from polyseme.checks.multi_concept.figures.error_curve import error_curve_figure, error_curve_note

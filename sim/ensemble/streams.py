@@ -36,7 +36,7 @@ class Variable(IntEnum):
     EXTRA_FEATURES = 8
     WORD_NOISE = 9
     LABEL_NOISE = 10
-    # The reduced sampler's (`polyseme.sim.multi_concept.prompts.samplers`).
+    # The reduced sampler's (`polyseme.sim.multi_concept.training.samplers`).
     POSITIVE_COUNT = 11
     QUERY_NOISE = 12
     LOGIT_NOISE = 13

@@ -30,8 +30,8 @@ def train(
     is kept.
     """
     from polyseme.sim.ensemble.device import is_on_gpu
+    from polyseme.sim.multi_concept.plan import check_fits, members_in_process, takes_long
     from polyseme.sim.multi_concept.training.engine import means_of
-    from polyseme.sim.multi_concept.training.plan import check_fits, members_in_process, takes_long
     from polyseme.sim.multi_concept.training.train import chunks, joined
 
     on_gpu, means = is_on_gpu(regime.ensemble.device), means_of(regime)

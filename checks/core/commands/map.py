@@ -52,7 +52,7 @@ def map(
         theory = theory_in(theory_file) if theory_file else Folder(path=folder).theory()
         registry, problems = registry_with(theory, claim_files)
         end_with(problems)
-        from polyseme.checks.core.sweeps.maps import FOLDER, draw_maps
+        from polyseme.checks.core.figures.maps import FOLDER, draw_maps
         from polyseme.files import require_writable
 
         target = out or folder / FOLDER

@@ -3,6 +3,7 @@
 bands            theory as a line over median and band of many seeds
 graph            what rests on what
 map_frame        maps over two keys of a sweep: panel, lines known beforehand, legend
+maps             a figure for each claim, with the numbers behind it
 margins          what was measured against what was allowed
 number_map       its margins with their contours, or a fact
 number_profile   margins with their median, or a fact with its mean

@@ -7,8 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from polyseme.checks.core.claim import VERDICTS
-from polyseme.checks.core.report.run import FigureEntry
-from polyseme.checks.core.theory import Step, step_of
+from polyseme.checks.core.theory import FigureEntry, Step, step_of
 
 Record = Mapping[str, Any]
 

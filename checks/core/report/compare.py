@@ -10,9 +10,9 @@ from markupsafe import Markup
 from polyseme.checks.core.claim import VERDICTS
 from polyseme.checks.core.report.drawing import inlined
 from polyseme.checks.core.report.page import environment
-from polyseme.checks.core.report.run import FigureEntry, Run, load_run
+from polyseme.checks.core.report.run import Run, load_run
 from polyseme.checks.core.report.summary import summary_sentence
-from polyseme.checks.core.theory import Step, Theory, step_of
+from polyseme.checks.core.theory import FigureEntry, Step, Theory, step_of
 from polyseme.errors import PolysemeError
 from polyseme.files import write_atomic
 

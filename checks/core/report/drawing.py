@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from polyseme.checks.core.report.argument import StepView
 from polyseme.checks.core.report.numerals import anchor, plain
-from polyseme.checks.core.report.run import FigureEntry
+from polyseme.checks.core.theory import FigureEntry
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}href"

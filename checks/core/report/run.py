@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.provenance import Ground
-from polyseme.checks.core.theory import Section, Step, Theory
+from polyseme.checks.core.theory import Equation, FigureEntry, Section, Step, Theory
 from polyseme.errors import PolysemeError
 from polyseme.files import save_json
 
@@ -20,32 +20,6 @@ SCHEMA = "polyseme report 1"
 """The form of report.json; another form has another number."""
 
 _AGAIN = "type the folder of a run of polyseme verify"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Equation:
-    """A derived equation as the report shows it.
-
-    caption: what it says, one phrase. latex: SymPy's print of the executed object, without dollar signs.
-    """
-
-    caption: str
-    latex: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FigureEntry:
-    """A figure of the report. svg: the text of an SVG file; caption: also its long text alternative.
-
-    Text in the SVG with the id `note` that equals the caption is not shown a second time. `stem` is the name of its file
-    in the folder `figures`; `claims` are patterns of the ids that it belongs to, none for a figure of the whole run.
-    """
-
-    title: str
-    caption: str
-    svg: str
-    stem: str = ""
-    claims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +49,7 @@ class Run:
     steps: Sequence[Step] = ()
     meanings: Mapping[str, str] = field(default_factory=dict)
     sections: Sequence[Section] = ()
+    blocks_caption: str = ""
 
     @property
     def name(self) -> str:
@@ -158,6 +133,7 @@ class _Stored(_Strict):
     """None in what older versions wrote."""
     meanings: dict[str, str] = {}
     sections: tuple[_StoredSection, ...] = ()
+    blocks_caption: str = ""
 
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"] | None
@@ -244,6 +220,7 @@ def save_run(folder: Path, run: Run) -> None:
             ],
             "steps": [asdict(step) for step in run.steps],
             "meanings": dict(run.meanings),
+            "blocks_caption": run.blocks_caption,
             "sections": [asdict(section) for section in run.sections],
         },
     )

@@ -6,7 +6,6 @@ design      the points: grids, random and low-discrepancy designs
 folder      one file for each point, whole or absent
 grid        GRID.toml: a regime file some of whose keys vary, and what is judged at each point
 mapped      a sweep read back for a map, or for a profile
-maps        a figure for each claim, with the numbers behind it
 pools       processes of this machine or workers of a Dask cluster, with futures of the standard library
 run         the sweep itself
 scales      one direction of a map

@@ -29,8 +29,8 @@ from polyseme.checks.multi_concept.conditions.scans import (
 )
 from polyseme.checks.multi_concept.hypotheses import FEW_EXTRAS, LOW_NOISE
 from polyseme.errors import PolysemeError
+from polyseme.theory.multi_concept.derivation.noisy_rows import MOST_EXTRAS, MOST_NOISE
 from polyseme.theory.multi_concept.outcome.thresholds import share_learnable
-from polyseme.theory.multi_concept.prompts.noisy_rows import MOST_EXTRAS, MOST_NOISE
 
 
 def conditions_of(folders: Sequence[Path]) -> Conditions:

@@ -8,7 +8,7 @@ import torch
 
 from polyseme.sim.ensemble.philox import Address, key_of
 from polyseme.sim.ensemble.streams import Purpose, Variable
-from polyseme.sim.multi_concept.measurements.observe import project
+from polyseme.sim.multi_concept.observe import project
 from polyseme.sim.multi_concept.prompts.enumeration import enumerate_prompts
 from polyseme.sim.multi_concept.prompts.tensors import Dictionaries, Prompts
 from polyseme.sim.multi_concept.training.engine import step_size

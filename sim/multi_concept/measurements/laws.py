@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyseme.sim.multi_concept.prompts.samplers import ReducedSampler
+from polyseme.sim.multi_concept.plan import member_chunks
 from polyseme.sim.multi_concept.prompts.tensors import Dictionaries
 from polyseme.sim.multi_concept.training.engine import AutogradStepper, FastStepper
 from polyseme.sim.multi_concept.training.evaluate import OUTCOMES
 from polyseme.sim.multi_concept.training.initial import WEIGHTS
 from polyseme.sim.multi_concept.training.model import Functions, Weights, outcome
-from polyseme.sim.multi_concept.training.plan import member_chunks
+from polyseme.sim.multi_concept.training.samplers import ReducedSampler
 from polyseme.theory.multi_concept.regime import Regime
 
 Sampling = Literal["literal", "reduced", "words not projected", "labels not projected"]

@@ -10,14 +10,14 @@ from torch import Tensor
 from polyseme.errors import PolysemeError
 from polyseme.sim.ensemble.device import resolve, versions
 from polyseme.sim.ensemble.streams import Purpose
-from polyseme.sim.multi_concept.measurements.observe import project
+from polyseme.sim.multi_concept.observe import project
+from polyseme.sim.multi_concept.plan import MEMBERS_PER_CHUNK, check_fits, steps_at_once
 from polyseme.sim.multi_concept.prompts.draws import Draws, PromptStream
 from polyseme.sim.multi_concept.prompts.enumeration import enumerate_prompts
 from polyseme.sim.multi_concept.prompts.tensors import Block, Dictionaries, Prompts
 from polyseme.sim.multi_concept.training.engine import training_prompts
 from polyseme.sim.multi_concept.training.initial import WEIGHTS
 from polyseme.sim.multi_concept.training.model import Activation, Functions, Loss, Weights, forward, outcome
-from polyseme.sim.multi_concept.training.plan import MEMBERS_PER_CHUNK, check_fits, steps_at_once
 from polyseme.theory.multi_concept.regime import Regime
 
 __all__ = [

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from polyseme.sim.multi_concept.plan import check_enumerable
 from polyseme.sim.multi_concept.prompts.draws import Draws
 from polyseme.sim.multi_concept.prompts.tensors import Block, Dictionaries, Prompts
-from polyseme.sim.multi_concept.training.plan import check_enumerable
 from polyseme.theory.multi_concept.regime import Regime
 
 
@@ -22,7 +22,7 @@ def enumerate_prompts(regime: Regime, dictionaries: Dictionaries) -> Prompts:
     so has each demonstration: a multiset of n+ sets goes with the words of sign +1, which come first, and one
     of L - n+ sets with the others; the model does not see their order. `match` leaves out those without a
     match and divides by 1 - (1 - q)^L. Axes (1, prompts) as in `Prompts`; probabilities sum to 1. Raises
-    PolysemeError if there is noise, or if there are too many prompts (`polyseme.sim.multi_concept.training.plan.check_enumerable`).
+    PolysemeError if there is noise, or if there are too many prompts (`polyseme.sim.multi_concept.plan.check_enumerable`).
     """
     check_enumerable(regime)
     prompt, concepts = regime.prompt, regime.concepts

@@ -16,12 +16,12 @@ from polyseme.sim.ensemble.device import resolve
 from polyseme.sim.ensemble.memory import keep_freed_memory
 from polyseme.sim.ensemble.philox import Address, key_of
 from polyseme.sim.ensemble.streams import Purpose
+from polyseme.sim.multi_concept.plan import steps_at_once, takes_long
 from polyseme.sim.multi_concept.prompts.draws import PromptStream
 from polyseme.sim.multi_concept.prompts.enumeration import enumerate_prompts
-from polyseme.sim.multi_concept.prompts.samplers import SAMPLERS
 from polyseme.sim.multi_concept.prompts.tensors import Dictionaries, Prompts, batches
 from polyseme.sim.multi_concept.training.model import Functions, Outcome, Weights, outcome
-from polyseme.sim.multi_concept.training.plan import steps_at_once, takes_long
+from polyseme.sim.multi_concept.training.samplers import SAMPLERS
 from polyseme.sim.multi_concept.training.step import Gradient, gradient, update
 from polyseme.theory.multi_concept.regime import Regime, Training
 

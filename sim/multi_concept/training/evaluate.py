@@ -4,15 +4,15 @@ import numpy as np
 import torch
 
 from polyseme.sim.ensemble.streams import Purpose
-from polyseme.sim.multi_concept.prompts.draws import PromptStream
-from polyseme.sim.multi_concept.prompts.enumeration import enumerate_prompts
-from polyseme.sim.multi_concept.prompts.tensors import Block, Dictionaries, Prompts
-from polyseme.sim.multi_concept.training.model import Functions, Weights, outcome
-from polyseme.sim.multi_concept.training.plan import (
+from polyseme.sim.multi_concept.plan import (
     EVALUATION_PROMPTS,
     evaluation_prompts_at_once,
     is_evaluated_exactly,
 )
+from polyseme.sim.multi_concept.prompts.draws import PromptStream
+from polyseme.sim.multi_concept.prompts.enumeration import enumerate_prompts
+from polyseme.sim.multi_concept.prompts.tensors import Block, Dictionaries, Prompts
+from polyseme.sim.multi_concept.training.model import Functions, Weights, outcome
 from polyseme.theory.multi_concept.regime import Regime
 
 OUTCOMES = ("loss", "error", "attention")

@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from polyseme.errors import PolysemeError
 from polyseme.sim.ensemble.streams import Purpose, Variable, generator
-from polyseme.sim.multi_concept.training.plan import check_initial_fits
+from polyseme.sim.multi_concept.plan import check_initial_fits
 from polyseme.theory.multi_concept.regime import Regime
 
 WEIGHTS = ("W_Q", "W_K", "W_O")

@@ -7,13 +7,13 @@ import torch
 
 from polyseme.errors import Diverged, PolysemeError
 from polyseme.sim.ensemble.device import is_on_gpu, resolve
-from polyseme.sim.multi_concept.measurements import observe
+from polyseme.sim.multi_concept import observe
+from polyseme.sim.multi_concept.plan import MEMBERS_PER_CHUNK, MEMBERS_PER_LAUNCH, check_fits, member_chunks
 from polyseme.sim.multi_concept.prompts.tensors import Dictionaries, Prompts
 from polyseme.sim.multi_concept.training.engine import AutogradStepper, choose, step_size, stepper
 from polyseme.sim.multi_concept.training.evaluate import OUTCOMES, Evaluation
 from polyseme.sim.multi_concept.training.initial import WEIGHTS, check_initial, draw_initial
 from polyseme.sim.multi_concept.training.model import Weights
-from polyseme.sim.multi_concept.training.plan import MEMBERS_PER_CHUNK, MEMBERS_PER_LAUNCH, check_fits, member_chunks
 from polyseme.theory.multi_concept.regime import Regime, Training
 
 __all__ = ["Run", "chunks", "joined", "recorded", "simulate", "step_size"]
@@ -41,7 +41,7 @@ def simulate(
     attention (records,) of the prompt law, exact for pure prompts and in population descent, else over a
     fixed sample; train_loss, train_error, train_attention (records,), which are means over the steps since
     the last record, each step before its update (record 0: the first batch); and the products of
-    `polyseme.sim.multi_concept.measurements.observe.products`. `keep_final` adds final_W_Q, final_W_K, final_W_O. `keep_counts` adds counts
+    `polyseme.sim.multi_concept.observe.products`. `keep_final` adds final_W_Q, final_W_K, final_W_O. `keep_counts` adds counts
     (steps, K1, 2, L+1): how many prompts of a step have concept k, query sign + (0) or - (1), and n+
     demonstrations of sign +. `keep_weights` adds recorded_W_Q, recorded_W_K (records, d_x, d_x) and recorded_W_O
     (records, m, d_y), the weights at every record.

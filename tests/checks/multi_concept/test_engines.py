@@ -5,8 +5,8 @@ from functools import cache
 import pytest
 import torch
 
-import polyseme.sim.multi_concept.prompts.samplers
 import polyseme.sim.multi_concept.training.engine
+import polyseme.sim.multi_concept.training.samplers
 import polyseme.sim.multi_concept.training.step
 from polyseme.checks.core.budget import even_share, family_size
 from polyseme.checks.core.evaluation import judge
@@ -70,9 +70,9 @@ def changed(name: str, **changes):
     """A patch that multiplies what a class is made from."""
 
     def patch(monkeypatch):
-        made = getattr(polyseme.sim.multi_concept.prompts.samplers, name)
+        made = getattr(polyseme.sim.multi_concept.training.samplers, name)
         monkeypatch.setattr(
-            polyseme.sim.multi_concept.prompts.samplers,
+            polyseme.sim.multi_concept.training.samplers,
             name,
             lambda **given: made(**given | {key: x * given[key] for key, x in changes.items()}),
         )
@@ -81,9 +81,9 @@ def changed(name: str, **changes):
 
 
 def other_counts(monkeypatch):
-    right = polyseme.sim.multi_concept.prompts.samplers._count_table
+    right = polyseme.sim.multi_concept.training.samplers._count_table
     monkeypatch.setattr(
-        polyseme.sim.multi_concept.prompts.samplers,
+        polyseme.sim.multi_concept.training.samplers,
         "_count_table",
         lambda regime, e: right(regime.replace(prompt={"law": "iid"}), e),
     )

@@ -5,8 +5,8 @@ import torch
 
 import polyseme.sim.multi_concept.training.engine
 from polyseme.errors import PolysemeError
+from polyseme.sim.multi_concept.plan import member_chunks, members_in_process, takes_long
 from polyseme.sim.multi_concept.training.engine import choose
-from polyseme.sim.multi_concept.training.plan import member_chunks, members_in_process, takes_long
 from polyseme.sim.multi_concept.training.train import simulate
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -100,7 +100,7 @@ def test_a_process_has_its_share_of_the_members():
     ],
 )
 def test_a_run_that_cannot_fit_is_told_the_size_that_would(section, changes, sentence):
-    from polyseme.sim.multi_concept.training.plan import check_fits
+    from polyseme.sim.multi_concept.plan import check_fits
 
     regime = SHORT.replace(**{section: changes})
     with pytest.raises(PolysemeError, match=sentence) as refused:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from polyseme.sim.multi_concept.measurements.probe import population_gradient, sample_prompts, sequence_of_prompts
+from polyseme.sim.multi_concept.plan import enumerated_prompts
 from polyseme.sim.multi_concept.prompts.enumeration import enumerate_prompts
 from polyseme.sim.multi_concept.prompts.tensors import Dictionaries
 from polyseme.sim.multi_concept.training.evaluate import _sample
 from polyseme.sim.multi_concept.training.initial import WEIGHTS, draw_initial
-from polyseme.sim.multi_concept.training.plan import enumerated_prompts
 from polyseme.sim.multi_concept.training.train import simulate
 
 # Sums of some thousand float64 terms of order 1, which a factor of 10 covers.

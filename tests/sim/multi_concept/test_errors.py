@@ -13,14 +13,14 @@ import torch
 
 from polyseme.errors import PolysemeError
 from polyseme.sim.multi_concept.measurements.probe import population_gradient, sequence_of_prompts
+from polyseme.sim.multi_concept.plan import _needs, check_fits
 from polyseme.sim.multi_concept.training.initial import check_initial, draw_initial, mirrored
-from polyseme.sim.multi_concept.training.plan import _needs, check_fits
 from polyseme.sim.multi_concept.training.train import simulate
 from polyseme.theory.multi_concept.regime import Regime
 
 
 def test_importing_sim_and_its_torch_free_rooms_loads_no_torch():
-    code = "import sys, sim, polyseme.sim.ensemble.streams, polyseme.sim.multi_concept.training.plan, polyseme.sim.multi_concept.training.initial, polyseme.sim.multi_concept.measurements.observe; print('torch' in sys.modules)"
+    code = "import sys, sim, polyseme.sim.ensemble.streams, polyseme.sim.multi_concept.plan, polyseme.sim.multi_concept.training.initial, polyseme.sim.multi_concept.observe; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from polyseme.sim.ensemble.streams import Purpose
+from polyseme.sim.multi_concept.plan import EVALUATION_PROMPTS
 from polyseme.sim.multi_concept.prompts.draws import PromptStream
 from polyseme.sim.multi_concept.prompts.tensors import Dictionaries
 from polyseme.sim.multi_concept.training.evaluate import Evaluation, _sample
 from polyseme.sim.multi_concept.training.initial import WEIGHTS
 from polyseme.sim.multi_concept.training.model import Weights
-from polyseme.sim.multi_concept.training.plan import EVALUATION_PROMPTS
 
 CPU = torch.device("cpu")
 

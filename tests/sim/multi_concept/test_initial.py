@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polyseme.sim.multi_concept.measurements.observe import project
+from polyseme.sim.multi_concept.observe import project
 from polyseme.sim.multi_concept.training.initial import WEIGHTS, draw_initial, mirrored
 
 # Orthonormal frames from QR are exact to some eps times the dimension.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polyseme.sim.multi_concept.measurements import probe
-from polyseme.sim.multi_concept.measurements.observe import frame, products, project
+from polyseme.sim.multi_concept.observe import frame, products, project
 from polyseme.sim.multi_concept.training.initial import WEIGHTS, draw_initial
 from polyseme.sim.multi_concept.training.train import simulate
 

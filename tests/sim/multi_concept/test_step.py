@@ -10,7 +10,6 @@ from torch.nn.functional import normalize
 from polyseme.sim.ensemble.philox import Address, key_of
 from polyseme.sim.ensemble.streams import Purpose
 from polyseme.sim.multi_concept.prompts.draws import PromptLaw
-from polyseme.sim.multi_concept.prompts.samplers import LiteralSampler, ReducedSampler, batch_of
 from polyseme.sim.multi_concept.prompts.tensors import Block, Dictionaries
 from polyseme.sim.multi_concept.prompts.words import (
     LiteralLabelNoise,
@@ -19,6 +18,7 @@ from polyseme.sim.multi_concept.prompts.words import (
     ReducedWordNoise,
 )
 from polyseme.sim.multi_concept.training.model import Functions, Weights, outcome
+from polyseme.sim.multi_concept.training.samplers import LiteralSampler, ReducedSampler, batch_of
 from polyseme.sim.multi_concept.training.step import gradient, update
 
 MEMBERS = 3

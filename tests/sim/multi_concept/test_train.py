@@ -7,11 +7,11 @@ import torch
 import polyseme.sim.multi_concept.training.train
 from polyseme.errors import PolysemeError
 from polyseme.sim.ensemble.streams import Purpose
-from polyseme.sim.multi_concept.measurements import observe
+from polyseme.sim.multi_concept import observe, plan
+from polyseme.sim.multi_concept.plan import EVALUATION_PROMPTS
 from polyseme.sim.multi_concept.prompts.draws import PromptStream
-from polyseme.sim.multi_concept.training import evaluate, plan
+from polyseme.sim.multi_concept.training import evaluate
 from polyseme.sim.multi_concept.training.initial import WEIGHTS, draw_initial
-from polyseme.sim.multi_concept.training.plan import EVALUATION_PROMPTS
 from polyseme.sim.multi_concept.training.train import simulate, step_size
 from polyseme.theory.multi_concept.regime import Regime
 

@@ -20,11 +20,11 @@ from polyseme.theory.calculus.staged import Definition, derivatives
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.derivation.noisy_closure import noise_closure
+from polyseme.theory.multi_concept.derivation.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.dynamics.noisy_run import NoiseRun, integrate_noise, project_noisy
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model.letters import RANGES
-from polyseme.theory.multi_concept.prompts.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.regime import Regime
 
 CONTEXT = TrainingContext(Regime())

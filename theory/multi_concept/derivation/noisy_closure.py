@@ -21,10 +21,10 @@ from polyseme.theory.multi_concept.derivation.closure import (
     kind,
     numbers,
 )
+from polyseme.theory.multi_concept.derivation.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.model.letters import RANGES
-from polyseme.theory.multi_concept.prompts.noisy_rows import prompt_rows
 from polyseme.theory.multi_concept.regime import Regime
 
 _NAMES = (("a", 1), ("b", 1), ("a", 2), ("b", 2))

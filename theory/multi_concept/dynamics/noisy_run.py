@@ -13,16 +13,16 @@ from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.named import NamedAxes
 from polyseme.theory.multi_concept.coefficients import concept_vectors, constants, require_level_b
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
-from polyseme.theory.multi_concept.dynamics.integrate import Progress, integrate_b, recorded_run, step_size
-from polyseme.theory.multi_concept.model import forward as fw
-from polyseme.theory.multi_concept.model import noisy as noise
-from polyseme.theory.multi_concept.prompts.noisy_rows import (
+from polyseme.theory.multi_concept.derivation.noisy_rows import (
     MOST_EXTRAS,
     MOST_NOISE,
     Order,
     expected_extras,
     prompt_rows,
 )
+from polyseme.theory.multi_concept.dynamics.integrate import Progress, integrate_b, recorded_run, step_size
+from polyseme.theory.multi_concept.model import forward as fw
+from polyseme.theory.multi_concept.model import noisy as noise
 from polyseme.theory.multi_concept.regime import Regime
 
 Arrays = dict[str, Float[np.ndarray, "..."]]

@@ -13,7 +13,7 @@ averaged over that law without expansion, everything else is expanded:
 What is dropped: higher cumulants of f and of h; in Var f what two neurons share beyond their linear parts, and the
 overlaps of the parts of two neurons outside span Q; what word noise does to sum_l p_l^2; the features nu, which no label
 carries. In the drift that is of second order in sigma where gates are within reach of the noise, and of fourth order
-where none is; in p_extra it is of the order after that of the table (`polyseme.theory.multi_concept.prompts.noisy_rows`).
+where none is; in p_extra it is of the order after that of the table (`polyseme.theory.multi_concept.derivation.noisy_rows`).
 """
 
 from dataclasses import dataclass

@@ -2,6 +2,5 @@
 
 enumeration  All noise-free prompts of a law, up to the order of their demonstrations, with their probabilities
 law          The prompt law in counts: how likely a pure prompt is, as formulas and in numbers
-noisy_rows   The table of prompts of level N: pure prompts in counts, and those with few other concepts
 tail         The prompt law on a window of counts: the rest of a long binomial sum, with a certificate
 """

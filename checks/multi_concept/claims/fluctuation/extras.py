@@ -17,9 +17,9 @@ from polyseme.checks.multi_concept.claims.fluctuation.noise import (
 )
 from polyseme.checks.multi_concept.context import Arrays, TrainingContext
 from polyseme.theory.multi_concept.derivation.derive import derive
+from polyseme.theory.multi_concept.derivation.noisy_rows import expected_extras, prompt_rows
 from polyseme.theory.multi_concept.dynamics.noisy_run import integrate_noise
 from polyseme.theory.multi_concept.dynamics.span_run import word_frame
-from polyseme.theory.multi_concept.prompts.noisy_rows import expected_extras, prompt_rows
 from polyseme.theory.multi_concept.regime import Regime
 
 # -- the drift -----------------------------------------------------------------------------------------------

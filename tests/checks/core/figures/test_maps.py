@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sweep_tables import GRID, KEYS, LAM, LEARNED, WIDTHS, a_record, every_verdict, over_grid, read_sweep, write_sweep
 
+from polyseme.checks.core.figures.maps import draw_map
 from polyseme.checks.core.figures.number_map import triangulated
 from polyseme.checks.core.sweeps.mapped import chosen_keys, sheet_of
-from polyseme.checks.core.sweeps.maps import draw_map
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.theory.multi_concept.regime import Regime

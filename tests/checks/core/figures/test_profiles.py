@@ -10,11 +10,11 @@ from one_key import a_margin, mixed, one_key, write_profile
 from sweep_tables import KEYS, LEARNED, WIDTHS, a_record, over_grid, read_sweep, write_sweep
 
 from polyseme.checks.core.figures.map_frame import Known
+from polyseme.checks.core.figures.maps import draw_map
 from polyseme.checks.core.figures.profile_frame import ProfileFrame, Upward
 from polyseme.checks.core.figures.style import style
 from polyseme.checks.core.sweeps.boundaries import Edge
 from polyseme.checks.core.sweeps.mapped import Swept, chosen_keys, profile_of
-from polyseme.checks.core.sweeps.maps import draw_map
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.theory import THEORY
 

@@ -19,7 +19,8 @@ from websockets.sync.client import connect
 from polyseme.checks.core.figures.graph import uses_graph
 from polyseme.checks.core.figures.margins import measured_against_allowed
 from polyseme.checks.core.figures.style import style
-from polyseme.checks.core.report.run import Equation, FigureEntry, Run, save_run
+from polyseme.checks.core.report.run import Run, save_run
+from polyseme.checks.core.theory import Equation, FigureEntry
 from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.files import save_json, write_atomic
 from polyseme.theory.multi_concept.regime import Regime

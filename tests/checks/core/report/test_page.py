@@ -8,9 +8,9 @@ import pytest
 
 from polyseme.checks.core.claim import VERDICTS
 from polyseme.checks.core.report.page import write_report
-from polyseme.checks.core.report.run import Equation, FigureEntry, Run
+from polyseme.checks.core.report.run import Run
 from polyseme.checks.core.report.summary import summary_sentence
-from polyseme.checks.core.theory import Section
+from polyseme.checks.core.theory import Equation, FigureEntry, Section
 from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime

@@ -36,7 +36,7 @@ SHOWING = (
     "polyseme.checks.core.commands",
     "polyseme.checks.core.figures",
     "polyseme.checks.core.report",
-    "polyseme.checks.core.sweeps.maps",
+    "polyseme.checks.core.figures.maps",
     "polyseme.checks.core.terminal",
     "polyseme.checks.core.verify",
     "polyseme.checks.multi_concept.audit",

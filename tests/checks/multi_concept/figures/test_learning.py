@@ -14,7 +14,8 @@ from polyseme.checks.core.figures.margins import measured_against_allowed
 from polyseme.checks.core.figures.palette import BLUE, INK, RED
 from polyseme.checks.core.figures.style import save_figure
 from polyseme.checks.core.report.page import page
-from polyseme.checks.core.report.run import FigureEntry, Run
+from polyseme.checks.core.report.run import Run
+from polyseme.checks.core.theory import FigureEntry
 from polyseme.checks.multi_concept.figures.learning import learning_dynamics
 
 ROOT = Path(__file__).parents[4]
