@@ -271,6 +271,7 @@ def load_run(folder: Path, *, older: Callable[[], Theory]) -> Run:
         replay=stored.replay,
         notation=stored.notation,
         blocks=stored.blocks,
+        blocks_caption=stored.blocks_caption,
         partial=stored.partial,
         total=stored.total,
         **about,
