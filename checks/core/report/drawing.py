@@ -150,7 +150,8 @@ def steps_graph(steps: Sequence[StepView]) -> Markup:
         for view in steps
         if view.below
     )
-    size = f'viewBox="0 0 {26 + gap * (len(steps) - 1) + 26} {base + 20:.0f}"'
+    wide = 26 + gap * (len(steps) - 1) + 26
+    size = f'viewBox="0 0 {wide} {base + 20:.0f}" width="{1.1 * wide:.0f}"'
     return Markup('<svg class="graph" {} role="group" aria-label="{}">{}</svg>').format(
         Markup(size), f"How the steps rest on each other: {told or 'no step uses another'}.", Markup("".join(parts))
     )
