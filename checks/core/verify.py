@@ -46,8 +46,8 @@ def verify(
 
     `registered` are all claims that share the false-alarm budget, those tried among them; hypotheses with a key in `drop`
     are not asked for. `replay` is the command of which each claim's is made, `again` that of the whole where it has more options. `announce` is called with each record as it is judged, and once more if the others change it;
-    `progress(task)` gives a callback for a long task. `effort` is that of `TrainingContext`.
-    Returns the records; see `court.exit_status`.
+    `progress(task)` gives a callback for a long task. `effort` is that of `Context`.
+    Returns the records; see `evaluation.exit_status`.
     """
     start = time.perf_counter()
     family = family_size(registered)

@@ -6,7 +6,7 @@ from typing import Any
 
 from polyseme.checks.core.audit.rates import Rate
 from polyseme.checks.core.audit.trial import Caught, Cell, table
-from polyseme.checks.core.audit.true_claims import INFLATED, Balance
+from polyseme.checks.core.audit.true_claims import INFLATED, FalseAlarms
 from polyseme.files import save_json, write_atomic
 
 HARDEST = 8
@@ -15,11 +15,11 @@ HARDEST = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What an audit found: plants, detection rates, the bank; `parts` that were left out are empty lists."""
+    """What an audit found: plants, detection rates, true claims; `parts` that were left out are empty lists."""
 
     plants: list[Caught]
     rates: list[Rate] = field(default_factory=list)
-    bank: list[Balance] = field(default_factory=list)
+    true_claims: list[FalseAlarms] = field(default_factory=list)
     interrupted: bool = False
 
     @property
@@ -30,7 +30,11 @@ class Audit:
     @property
     def is_sound(self) -> bool:
         """Nothing missed, no coefficient whose rate may be below 0.99 at these trials, and no false alarm."""
-        return not self.missed and all(x.caught == x.tried for x in self.rates) and all(x.is_sound for x in self.bank)
+        return (
+            not self.missed
+            and all(x.caught == x.tried for x in self.rates)
+            and all(x.is_sound for x in self.true_claims)
+        )
 
     def sentences(self) -> list[str]:
         """The result in a few sentences."""
@@ -47,14 +51,14 @@ class Audit:
                 f"coefficient with probability {low:.4f} or more (95%). Errors of {max(x.smallest for x in self.rates):.1e} and "
                 "more were caught in every one."
             )
-        if self.bank:
-            runs, alarms = sum(x.runs for x in self.bank), sum(x.alarms for x in self.bank)
+        if self.true_claims:
+            runs, alarms = sum(x.runs for x in self.true_claims), sum(x.alarms for x in self.true_claims)
             from polyseme.checks.core.rules.bound import proportion_interval
 
             upper = proportion_interval(alarms, runs, 0.05)[1]
             lines.append(
                 f"{runs} runs of true claims at the shipped level: {alarms} false alarms (rate at most {upper:.2g}, 95%); p-values "
-                f"{'as they should be' if all(x.is_sound for x in self.bank) else 'NOT as they should be'}."
+                f"{'as they should be' if all(x.is_sound for x in self.true_claims) else 'NOT as they should be'}."
             )
         if self.interrupted:
             lines.append("Interrupted: what had been done until then is all that is shown.")
@@ -101,7 +105,7 @@ def print_tables(audit: Audit) -> None:
                 rate.name, f"{rate.caught}/{rate.tried}", f"{rate.low:.4f} to {rate.high:.4f}", f"{rate.smallest:.1e}"
             )
         console.print(shown)
-    if audit.bank:
+    if audit.true_claims:
         shown = Table(
             "true claim",
             "runs",
@@ -109,9 +113,9 @@ def print_tables(audit: Audit) -> None:
             "rate at most",
             f"wrong at the margin, level {INFLATED:g}",
             "p-values",
-            title="Bank",
+            title="True claims",
         )
-        for x in audit.bank:
+        for x in audit.true_claims:
             edge = f"{x.wrong[0]} supported, {x.wrong[1]} refuted" if x.p_uniform is not None else ""
             p = f"{x.p_uniform:.2g}" if x.p_uniform is not None else ""
             shown.add_row(x.name, str(x.runs), str(x.alarms), f"{x.upper:.2g}", edge, p)
@@ -127,7 +131,7 @@ def plain(audit: Audit) -> dict[str, Any]:
         "table": {op: {name: asdict(cell) for name, cell in row.items()} for op, row in table(audit.plants).items()},
         "plants": [asdict(x) | {"caught": x.is_caught, "missed": x.is_missed} for x in audit.plants],
         "rates": [asdict(x) for x in audit.rates],
-        "bank": [asdict(x) | {"sound": x.is_sound} for x in audit.bank],
+        "true_claims": [asdict(x) | {"sound": x.is_sound} for x in audit.true_claims],
     }
 
 

@@ -1,7 +1,7 @@
-"""The bank of true claims: evidence of known law, many times over, for false alarms and p-values.
+"""True claims: evidence of known law, many times over, for false alarms and p-values.
 
-Synthetic accounts are exactly what a rule assumes, with the truth in the middle of what is claimed, where nothing may be
-refuted, and at its margin, where a p-value is uniform. Real accounts are registered statistical claims with other seeds.
+Synthetic true claims are exactly what a rule assumes, with the truth in the middle of what is claimed, where nothing may be
+refuted, and at its margin, where a p-value is uniform. Real true claims are registered statistical claims with other seeds.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.core.rules.rate import Rate
 from polyseme.checks.core.theory import Theory
 
-WHY = "a bank of true claims"
+WHY = "true claims"
 # Of all runs, one in this many is of a real claim: those draw a hundred thousand samples each.
 REAL_SHARE = 12
 INFLATED = 0.05
@@ -27,7 +27,7 @@ INFLATED = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class TrueClaim:
     """One kind of true claim. `truth(rng)` is evidence that the claim is exactly true, `margin(rng)` that it is at its margin."""
 
     name: str
@@ -112,36 +112,36 @@ def _uniform_beyond(margin: float, samples: int = 4000) -> Callable[[np.random.G
     return draw
 
 
-ACCOUNTS = (
-    Account(
+TRUE_CLAIMS = (
+    TrueClaim(
         name="equivalence",
         rule=Equivalence(margin=0.1, reason=WHY),
         truth=_normal(0.0, rows=3),
         margin=_normal(0.1),
         uniform=True,
     ),
-    Account(
+    TrueClaim(
         name="upper bound, estimated",
         rule=UpperBound(reason=WHY),
         truth=_bounded(0.5),
         margin=_bounded(1.0),
         uniform=True,
     ),
-    Account(
+    TrueClaim(
         name="upper bound, counted",
         rule=UpperBound(reason=WHY),
         truth=_counted(0.05),
         margin=_counted(0.1),
         uniform=False,
     ),
-    Account(
+    TrueClaim(
         name="rate",
         rule=Rate(declared=-1.0, margin=0.05, reason=WHY),
         truth=_points(-1.0),
         margin=_points(-0.95),
         uniform=False,  # Birge's ratio makes errors larger in half of all runs
     ),
-    Account(
+    TrueClaim(
         name="distribution",
         rule=Distribution(margin=0.1, reason=WHY),
         truth=_distance(),
@@ -152,8 +152,8 @@ ACCOUNTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Balance:
-    """What an account came to. `alarms` of `runs`: true claims refuted at the shipped level, with the exact upper end.
+class FalseAlarms:
+    """What a true claim came to. `alarms` of `runs`: true claims refuted at the shipped level, with the exact upper end.
 
     `wrong`: at the margin and an inflated level, how often either wrong verdict fell, each a probability of at most that
     level. `p_uniform`: the probability of p-values this far from uniform, or, where they need not be, this far below it.
@@ -176,29 +176,29 @@ class Balance:
         return self.alarms == 0 and max(self.wrong) <= limit and honest
 
 
-def balances(
+def false_alarms(
     theory: Theory, *, runs: int, level: float, seed: int = 0, progress: Callable[[int, int], None] | None = None
-) -> Iterator[Balance]:
-    """Every account, `runs` in all: most of them synthetic, the rest real."""
+) -> Iterator[FalseAlarms]:
+    """Every true claim, `runs` in all: most of them synthetic, the rest real."""
     material = theory.audit
     true = material.true_claims if material else ()
     real = max(1, runs // REAL_SHARE)
-    each = max(1, -(-(runs - len(true) * real) // len(ACCOUNTS)))
-    done, total = 0, each * len(ACCOUNTS) + real * len(true)
+    each = max(1, -(-(runs - len(true) * real) // len(TRUE_CLAIMS)))
+    done, total = 0, each * len(TRUE_CLAIMS) + real * len(true)
     rng = np.random.default_rng(seed)
-    for account in ACCOUNTS:
+    for true_claim in TRUE_CLAIMS:
         alarms, wrong, p_values = 0, [0, 0], []
         for _ in range(each):
-            alarms += account.rule.judge(account.truth(rng), level=level).verdict == Verdict.REFUTED
-            edge = account.rule.judge(account.margin(rng), level=INFLATED)
+            alarms += true_claim.rule.judge(true_claim.truth(rng), level=level).verdict == Verdict.REFUTED
+            edge = true_claim.rule.judge(true_claim.margin(rng), level=INFLATED)
             wrong[0] += edge.verdict == Verdict.SUPPORTED
             wrong[1] += edge.verdict == Verdict.REFUTED
             p_values.append(_p(edge))
             done += 1
             if progress:
                 progress(done, total)
-        test = kstest(p_values, "uniform", alternative="two-sided" if account.uniform else "greater")
-        yield _balance(account.name, each, int(alarms), (int(wrong[0]), int(wrong[1])), float(test.pvalue))
+        test = kstest(p_values, "uniform", alternative="two-sided" if true_claim.uniform else "greater")
+        yield _false_alarms(true_claim.name, each, int(alarms), (int(wrong[0]), int(wrong[1])), float(test.pvalue))
     for identifier in true:
         assert material is not None
         alarms, claim = 0, theory.claim(identifier)
@@ -208,7 +208,7 @@ def balances(
             done += 1
             if progress:
                 progress(done, total)
-        yield _balance(identifier, real, int(alarms), (0, 0), None)
+        yield _false_alarms(identifier, real, int(alarms), (0, 0), None)
 
 
 def _p(judgement: Judgement) -> float:
@@ -217,6 +217,6 @@ def _p(judgement: Judgement) -> float:
     return judgement.p_support
 
 
-def _balance(name: str, runs: int, alarms: int, wrong: tuple[int, int], p_uniform: float | None) -> Balance:
+def _false_alarms(name: str, runs: int, alarms: int, wrong: tuple[int, int], p_uniform: float | None) -> FalseAlarms:
     _, upper = proportion_interval(alarms, runs, 0.05)
-    return Balance(name=name, runs=runs, alarms=alarms, upper=upper, wrong=wrong, p_uniform=p_uniform)
+    return FalseAlarms(name=name, runs=runs, alarms=alarms, upper=upper, wrong=wrong, p_uniform=p_uniform)

@@ -23,7 +23,7 @@ def audit(
         int, typer.Option(help="Random regimes for the detection rate of a 1% error; 299 show 0.99. 0: none.")
     ] = 300,
     runs: Annotated[int, typer.Option(help="Runs of true claims. 0: none.")] = 3000,
-    seed: Annotated[int, typer.Option(help="The seed of the random regimes and of the bank.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the random regimes and of the true claims.")] = 0,
     plant: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +60,7 @@ def audit(
             found = _run(found, theory, plants, trials=0 if plant else trials, runs=0 if plant else runs, seed=seed)
         except KeyboardInterrupt:
             # The lists were filled as the audit went on.
-            found = Audit(plants=found.plants, rates=found.rates, bank=found.bank, interrupted=True)
+            found = Audit(plants=found.plants, rates=found.rates, true_claims=found.true_claims, interrupted=True)
         write(found, out)
         print_tables(found)
         typer.echo("\n".join([*found.sentences(), f"Page: {out / 'audit.html'}"]))
@@ -72,7 +72,7 @@ def audit(
 def _run(found: "Audit", theory: "Theory", plants: "list[Plant]", *, trials: int, runs: int, seed: int) -> "Audit":  # noqa: F821
     from polyseme.checks.core.audit.rates import rates
     from polyseme.checks.core.audit.trial import Bench, try_plants
-    from polyseme.checks.core.audit.true_claims import balances
+    from polyseme.checks.core.audit.true_claims import false_alarms
     from polyseme.checks.core.budget import even_share, family_size
 
     level = even_share(family_size(theory.claims))
@@ -89,8 +89,8 @@ def _run(found: "Audit", theory: "Theory", plants: "list[Plant]", *, trials: int
             found.rates.extend(rates(theory, detection, trials=trials, level=level, seed=seed, progress=progress))
     if runs:
         with progress_bar("true claims") as progress:
-            for balance in balances(theory, runs=runs, level=level, seed=seed, progress=progress):
-                found.bank.append(balance)
+            for one in false_alarms(theory, runs=runs, level=level, seed=seed, progress=progress):
+                found.true_claims.append(one)
     return found
 
 

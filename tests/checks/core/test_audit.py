@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from polyseme.checks.command_line import app
 from polyseme.checks.core.audit import rates, trial
-from polyseme.checks.core.audit import true_claims as bank
+from polyseme.checks.core.audit import true_claims
 from polyseme.checks.core.audit.page import Audit
 from polyseme.checks.core.evidence import Compared, Evidence
 from polyseme.checks.multi_concept.audit import operators, plants
@@ -158,7 +158,7 @@ def test_a_suite_that_sees_nothing_is_found_out():
     assert "2 missed" in Audit(plants=results).sentences()[0]
 
 
-# -- rates and bank ----------------------------------------------------------------------------------------
+# -- rates and true claims ----------------------------------------------------------------------------------------
 
 
 def test_rates_count_trials_and_find_the_smallest_error():
@@ -172,18 +172,18 @@ def test_rates_count_trials_and_find_the_smallest_error():
 
 
 def test_the_bank_is_sound_and_a_crooked_rule_is_not():
-    accounts = list(bank.balances(THEORY, runs=240, level=LEVEL, seed=3))
-    assert {x.name for x in accounts} == {*(a.name for a in bank.ACCOUNTS), *AUDIT.true_claims}
-    assert all(x.is_sound for x in accounts), accounts
-    (honest,) = [a for a in bank.ACCOUNTS if a.name == "equivalence"]
+    found = list(true_claims.false_alarms(THEORY, runs=240, level=LEVEL, seed=3))
+    assert {x.name for x in found} == {*(a.name for a in true_claims.TRUE_CLAIMS), *AUDIT.true_claims}
+    assert all(x.is_sound for x in found), found
+    (honest,) = [a for a in true_claims.TRUE_CLAIMS if a.name == "equivalence"]
     crooked = dataclasses.replace(
-        honest, margin=bank._normal(0.08)
+        honest, margin=true_claims._normal(0.08)
     )  # the truth is nearer than the margin: too small p-values
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bank, "ACCOUNTS", (crooked,))
+        patch.setattr(true_claims, "TRUE_CLAIMS", (crooked,))
         synthetic = dataclasses.replace(THEORY, audit=dataclasses.replace(AUDIT, true_claims=()))
-        (account,) = bank.balances(synthetic, runs=300, level=LEVEL)
-    assert not account.is_sound
+        (true_claim,) = true_claims.false_alarms(synthetic, runs=300, level=LEVEL)
+    assert not true_claim.is_sound
 
 
 # -- the command -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, kstest
 
-from polyseme.checks.core.audit import true_claims as bank
+from polyseme.checks.core.audit import true_claims
 from polyseme.checks.core.claim import Verdict
 from polyseme.checks.core.evidence import Bounded, Counted, Distance, Estimated, Evidence, Points
 from polyseme.checks.core.rules.bound import UpperBound, proportion_interval
@@ -222,17 +222,17 @@ def test_the_fewest_samples_are_found(needed):
 # -- sizes -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("account", bank.ACCOUNTS, ids=lambda account: account.name)
-def test_at_the_margin_each_wrong_verdict_is_as_rare_as_the_level_says(account):
+@pytest.mark.parametrize("true_claim", true_claims.TRUE_CLAIMS, ids=lambda true_claim: true_claim.name)
+def test_at_the_margin_each_wrong_verdict_is_as_rare_as_the_level_says(true_claim):
     rng, p_support, p_refute = np.random.default_rng(7), [], []
     for _ in range(1500):
-        judgement = account.rule.judge(account.margin(rng), level=0.05)
+        judgement = true_claim.rule.judge(true_claim.margin(rng), level=0.05)
         p_support.append(judgement.p_support)
         p_refute.append(judgement.p_refute)
     for p in (p_support, p_refute):
         assert np.sum(np.array(p) <= 0.05) <= binom.ppf(1 - RARE, 1500, 0.05)
         assert kstest(p, "uniform", alternative="greater").pvalue > RARE, "no smaller than uniform ones"
-    if account.uniform:
+    if true_claim.uniform:
         assert kstest(p_support, "uniform").pvalue > RARE
         assert np.sum(np.array(p_support) <= 0.05) >= binom.ppf(RARE, 1500, 0.05), "the level is spent, not wasted"
 
