@@ -10,8 +10,7 @@ import sympy as sp
 from typer.testing import CliRunner
 
 from polyseme.checks.command_line import app
-from polyseme.checks.core.audit import rates, trial
-from polyseme.checks.core.audit import true_claims
+from polyseme.checks.core.audit import rates, trial, true_claims
 from polyseme.checks.core.audit.page import Audit
 from polyseme.checks.core.evidence import Compared, Evidence
 from polyseme.checks.multi_concept.audit import operators, plants
