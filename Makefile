@@ -32,13 +32,14 @@ SWEEPS := width penalty phase_map noise extras
 sweeps: setup
 	for name in $(SWEEPS); do $(BIN)/polyseme sweep regimes/sweeps/$$name.toml --out out/sweeps/$$name || exit; done
 	$(BIN)/polyseme conditions $(SWEEPS:%=out/sweeps/%) --out regimes/sweeps/conditions.json
-	$(BIN)/polyseme map out/sweeps/phase_map --x m --y lam --show 'share learned'
+	$(BIN)/polyseme map out/sweeps/phase_map --x m --y lam --show share_learned
 	cp out/sweeps/phase_map/maps/concepts_learned_are_those_foreseen-share_learned-m-lam.svg docs/phase_map.svg
 
 # Mutation testing of the rules, the budget and the provenance, in a copy; docs/mutants.md explains what survives.
 mutants: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,mutants]'
 	rm -rf out/mutants && git clone --quiet . out/mutants && cp tests/mutmut.cfg out/mutants/setup.cfg
+	cd out/mutants && for folder in theory sim checks regimes; do rm polyseme/$$folder && mv $$folder polyseme/; done # links are not copied
 	cd out/mutants && SYMPY_GROUND_TYPES=python OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children 2
 	cd out/mutants && ../../$(BIN)/mutmut results
 
