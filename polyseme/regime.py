@@ -107,6 +107,15 @@ class BaseRegime(Section):
         raise TypeError(f"{cls.__name__} has no key with role='seed', expected one, such as seed in a table [ensemble]")
 
     @classmethod
+    def require(cls, value: Any) -> None:
+        """RegimeError unless `value` is a regime of this kind."""
+        if not isinstance(value, cls):
+            path = repr(str(value)) if isinstance(value, str | Path) else "'regimes/minimal.toml'"
+            raise RegimeError(
+                f"got {type(value).__name__} {str(value)[:40]!r}, expected a {cls.__name__}; type polyseme.load_regime({path})"
+            )
+
+    @classmethod
     def parse(cls, tables: Mapping[str, Any], *, source: str) -> Self:
         """A regime from nested tables; RegimeError with one sentence if it cannot exist. `source` begins the sentence."""
         try:
@@ -174,9 +183,13 @@ def _keys(regime: type[BaseRegime]) -> Mapping[str, Key]:
                     f"{regime.__name__} has '{name}' in [{found[name].table}] and in [{table}], expected unique names"
                 )
             extra = one.json_schema_extra
-            if not isinstance(extra, dict) or "accepts" not in extra:
+            if not isinstance(extra, dict) or "role" not in extra:
                 raise TypeError(
                     f"[{table}] {name} is declared without polyseme.regime.key, expected {name}: ... = key(...)"
+                )
+            if extra["role"] not in get_args(Role):
+                raise TypeError(
+                    f"[{table}] {name} has the role {extra['role']!r}, expected one of {', '.join(get_args(Role))}"
                 )
             about: dict[str, Any] = {part: extra.get(part) or "" for part in ("accepts", "label", "symbol", "infinite")}
             about["accepts"] = about["accepts"] or _accepted(name, one)

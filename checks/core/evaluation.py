@@ -22,6 +22,12 @@ from polyseme.files import as_json
 _DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE)
 
 
+def select_any(patterns: Sequence[str], claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """The claims that one of several patterns selects, in their order; all if there is no pattern."""
+    chosen = {claim.id for pattern in patterns for claim in select(pattern, claims)}
+    return tuple(claim for claim in claims if claim.id in chosen or not patterns)
+
+
 def select(pattern: str, claims: Sequence[Claim]) -> tuple[Claim, ...]:
     """The claims whose id matches a glob, or whose family is named; PolysemeError if there is none."""
     if pattern in {claim.family for claim in claims}:

@@ -17,7 +17,7 @@ from hypothesis.errors import Unsatisfiable
 
 from polyseme.checks.core.claim import Claim, Verdict
 from polyseme.checks.core.context import Context
-from polyseme.checks.core.differences import changed
+from polyseme.checks.core.differences import changed, in_words
 from polyseme.checks.core.evaluation import grant, judge
 from polyseme.checks.core.search_space import regimes
 from polyseme.checks.core.theory import Theory
@@ -52,6 +52,15 @@ class Search:
     outcomes: dict[str, tuple[BaseRegime, Outcome]] = field(default_factory=dict)
     smallest: list[tuple[BaseRegime, Outcome]] = field(default_factory=list)
     interrupts: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """What was tried and what became of it, in a line or two."""
+        counts = ", ".join(f"{number} {verdict}" for verdict, number in self.counts.items()) or "none"
+        line = f"{self.claim.id}: {len(self.outcomes)} regimes: {counts}"
+        if self.counterexample is None:
+            return line
+        regime, outcome = self.counterexample
+        return f"{line}\nrefuted in {in_words(regime)}: {outcome.sentence}"
 
     @property
     def interrupted(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from polyseme.checks.core.budget import even_share, family_size
 from polyseme.checks.core.claim import VERDICTS, Claim, Verdict
 from polyseme.checks.core.context import Effort
-from polyseme.checks.core.evaluation import evaluate_claim, exit_status, select, settle_records
+from polyseme.checks.core.evaluation import evaluate_claim, exit_status, select_any, settle_records
 from polyseme.checks.core.own_claims import load_claims
 from polyseme.checks.core.provenance import Record, close_over_uses
 from polyseme.checks.core.spelling import nearest
@@ -113,13 +113,19 @@ def _found(theory: TheoryLike | None, regime: BaseRegime | None = None) -> Theor
     return theory_for(regime) if regime is not None else theory_of()
 
 
-def _registry(theory: Theory, claims: Sequence[Claim | str | Path]) -> tuple[Claim, ...]:
+def _registry(theory: Theory, claims: Any) -> tuple[Claim, ...]:
     """The claims of a theory with those of one's own; PolysemeError for a file that is bad."""
+    claims = _listed(claims)
     own = [one for one in claims if isinstance(one, Claim)]
     loaded = load_claims([Path(one) for one in claims if not isinstance(one, Claim)], (*theory.claims, *own))
     if loaded.problems:
         raise PolysemeError(loaded.problems[0])
     return (*theory.claims, *own, *loaded.claims)
+
+
+def _listed(value: Any) -> list[Any]:
+    """One of something, or several, as a list."""
+    return [value] if isinstance(value, str | Path | Claim) else list(value)
 
 
 def _quiet(_task: str) -> Callable[[int, int], None]:
@@ -129,18 +135,18 @@ def _quiet(_task: str) -> Callable[[int, int], None]:
 def verify(
     regime: BaseRegime | str | Path | None = None,
     *,
-    only: str = "*",
+    only: str | Sequence[str] = "*",
     this_regime: bool = False,
-    claims: Sequence[Claim | str | Path] = (),
+    claims: Claim | str | Path | Sequence[Claim | str | Path] = (),
     theory: TheoryLike | None = None,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     effort: Effort = "small",
     out: str | Path | None = None,
     announce: Callable[[VerdictOn], None] | None = None,
 ) -> Verdicts:
     """Evaluate the claims of a theory at a regime, each with its negative control.
 
-    `regime`: a regime, the path of a regime file, or the theory's default if absent. `only`: the claims whose id matches a glob;
+    `regime`: a regime, the path of a regime file, or the theory's default if absent. `only`: the claims whose id matches a glob, or one of several;
     `this_regime` leaves out those that look at no regime. `claims`: more of your own, as objects or files. `drop`: keys of
     hypotheses that are not asked for. `out`: a folder for results, figures and report, which also trains the ensemble that the
     figures show; nothing is written if absent. `announce` is called with each verdict as it is reached.
@@ -156,8 +162,8 @@ def verify(
         raise PolysemeError(
             f"got a {type(here).__name__} for the theory {found.name}, expected its {found.regime.__name__}; type theory=..., or a regime of it"
         )
-    registered = _registry(found, claims)
-    chosen = tuple(x for x in select(only, registered) if not (this_regime and x.scope == "any regime"))
+    registered, drop = _registry(found, claims), _listed(drop)
+    chosen = tuple(x for x in select_any(_listed(only), registered) if not (this_regime and x.scope == "any regime"))
     if not chosen:
         raise PolysemeError(f"only='{only}' matches claims about any regime alone; leave this_regime out")
     known = {x.key for claim in chosen for x in claim.hypotheses}
@@ -203,10 +209,10 @@ def falsify(
     claim: str | Claim,
     *,
     budget: int = 200,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     seed: int = 0,
     theory: TheoryLike | None = None,
-    claims: Sequence[Claim | str | Path] = (),
+    claims: Claim | str | Path | Sequence[Claim | str | Path] = (),
 ) -> Any:
     """Search regimes that satisfy a claim's hypotheses for one that breaks it (`checks.core.falsify.Search`), and shrink it.
 
@@ -215,7 +221,7 @@ def falsify(
     from polyseme.checks.core.falsify import search
 
     found = _found(theory)
-    registered = _registry(found, claims)
+    registered, drop = _registry(found, claims), _listed(drop)
     by_id = {one.id: one for one in registered}
     if isinstance(claim, str) and claim not in by_id:
         close = nearest(claim, by_id)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from polyseme.checks.core.claim import Claim
+from polyseme.checks.core.context import Context
 from polyseme.checks.core.own_claims import complaint_about
 from polyseme.checks.core.spelling import nearest
 from polyseme.checks.core.theory import Theory
@@ -91,6 +93,10 @@ def _require_theory(theory: Any, source: str) -> None:
         raise PolysemeError(
             f"{source}: its regime cannot be made from its defaults ({short(problem)}); {EXAMPLE}"
         ) from None
+    if not (isinstance(theory.context, type) and issubclass(theory.context, Context)):
+        raise PolysemeError(
+            f"{source}: got context = {short(theory.context)}, expected polyseme.Context or a subclass of it; {EXAMPLE}"
+        )
     taken: set[str] = set()
     for place, entry in enumerate(theory.claims, start=1):
         if complaint := complaint_about(entry, taken):
@@ -99,6 +105,39 @@ def _require_theory(theory: Any, source: str) -> None:
     if not taken:
         raise PolysemeError(f"{source}: got a theory without claims, expected at least one; {EXAMPLE}")
     _require_known_uses(theory.claims, source)
+    for step in theory.steps:
+        if not any(fnmatchcase(identifier, pattern) for identifier in taken for pattern in step.patterns):
+            raise PolysemeError(
+                f"{source}: the step '{step.title}' has the patterns {', '.join(step.patterns)}, which match no claim; type for example "
+                f"patterns=('{theory.claims[0].family}/*',); {EXAMPLE}"
+            )
+    _require_known_values(theory, source)
+
+
+def _require_known_values(theory: Theory, source: str) -> None:
+    """PolysemeError for values of the search space that no regime can have; those that it completes itself may be any."""
+    if theory.search is None:
+        return
+    known = theory.regime.keys()
+    for table, values in theory.search.values.items():
+        for name, listed in values.items():
+            if name not in known or known[name].table != table:
+                home = f"[{known[name].table}] {name}" if name in known else f"one of {', '.join(known)}"
+                raise PolysemeError(
+                    f"{source}: its search space has [{table}] {name}, which is no key of its regime; expected {home}; {EXAMPLE}"
+                )
+            if not listed:
+                raise PolysemeError(
+                    f"{source}: its search space has no values for [{table}] {name}, expected at least one; {EXAMPLE}"
+                )
+            for value in listed if theory.search.complete is None else ():
+                try:
+                    theory.regime().replace(**{table: {name: value}})
+                except RegimeError as problem:
+                    if "impossible" not in str(problem):  # of keys that do not fit together one may be drawn, too
+                        raise PolysemeError(
+                            f"{source}: its search space has a value that is refused ({problem}); {EXAMPLE}"
+                        ) from None
 
 
 def _require_known_uses(claims: Sequence[Claim], source: str) -> None:

@@ -401,6 +401,6 @@ def load_regime(path: str | Path) -> Regime:
     tables = read_tables(path)
     if (name := tables.pop("theory", NAME)) != NAME:
         raise RegimeError(
-            f"{path}: theory = {name!r} is another theory than this is for, expected theory = '{NAME}'; leave the key out"
+            f"{path}: theory = {name!r} is another theory than this is for, expected a regime of '{NAME}'; type the path of one, or use verify, falsify, sweep, map, audit or report"
         )
     return Regime.parse(tables, source=str(path))

@@ -52,8 +52,12 @@ def verify(
         Path | None, typer.Argument(metavar="[REGIME.toml]", help="The regime; the shipped default if absent.")
     ] = None,
     only: Annotated[
-        str, typer.Option(metavar="GLOB", help="Try only the claims whose id matches, for example 'closure/*'.")
-    ] = "*",
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Evaluate only the claims whose id matches, for example 'closure/*'; may be given several times.",
+        ),
+    ] = None,
     this_regime: Annotated[
         bool,
         typer.Option(
@@ -102,16 +106,19 @@ def verify(
         from polyseme.files import require_writable
 
         # A part never overwrites the whole unless it is told to.
-        folder = out or Path("out") / (name if only == "*" and not this_regime else f"{name}-part")
+        folder = out or Path("out") / (name if (only or ["*"]) == ["*"] and not this_regime else f"{name}-part")
         require_writable(folder, folder=True)
-        from polyseme.checks.core.evaluation import exit_status, select
+        from polyseme.checks.core.evaluation import exit_status, select_any
         from polyseme.checks.core.report.summary import summary_sentence
         from polyseme.checks.core.verify import verify as run
 
         registry, problems = registry_with(theory, claim_files)
-        chosen = tuple(x for x in select(only, registry) if not (this_regime and x.scope == "any regime"))
+        chosen = tuple(x for x in select_any(only or (), registry) if not (this_regime and x.scope == "any regime"))
         if not chosen:
-            raise PolysemeError(f"--only '{only}' matches claims about any regime alone; type it without --this-regime")
+            patterns = " and ".join(f"'{one}'" for one in only or ("*",))
+            raise PolysemeError(
+                f"--only {patterns} matches claims about any regime alone; type it without --this-regime"
+            )
         dropped = known_keys(drop, chosen)
         replay = replay_line(regime_file, claim_files, effort, theory_file=theory_file)
         with _announced() as (announce, progress):
@@ -167,9 +174,11 @@ def known_keys(drop: Sequence[str] | None, claims: Sequence["Claim"]) -> frozens
     return frozenset(drop or ())
 
 
-def again_line(replay: str, *, only: str, this_regime: bool, drop: Sequence[str] | None, out: Path | None) -> str:
+def again_line(
+    replay: str, *, only: Sequence[str] | None, this_regime: bool, drop: Sequence[str] | None, out: Path | None
+) -> str:
     """The whole call, with the options that say what is tried and where it is written."""
-    parts = ["--only", only] if only != "*" else []
+    parts = [part for glob in only or () if glob != "*" for part in ("--only", glob)]
     parts += ["--this-regime"] if this_regime else []
     parts += [part for key in drop or () for part in ("--drop", key)]
     parts += ["--out", os.path.relpath(out)] if out else []

@@ -19,6 +19,7 @@ def draw_initial(regime: Regime, *, first_member: int = 0) -> dict[str, np.ndarr
     W_O on the seed and the member (`first_member` numbers the first). Raises PolysemeError if it cannot
     fit into memory.
     """
+    Regime.require(regime)
     check_initial_fits(regime)
     concepts, model, ensemble = regime.concepts, regime.model, regime.ensemble
     members = range(first_member, first_member + ensemble.seeds)

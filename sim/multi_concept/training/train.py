@@ -51,6 +51,7 @@ def simulate(
     called now and then, in steps over all chunks of members. Raises PolysemeError if the run is
     impossible or does not fit into memory, and its kind Diverged if it diverges.
     """
+    Regime.require(regime)
     together = MEMBERS_PER_LAUNCH if is_on_gpu(regime.ensemble.device) else MEMBERS_PER_CHUNK
     check_fits(regime, keep_counts=keep_counts, keep_weights=keep_weights, together=together)
     if keep_counts:

@@ -67,6 +67,13 @@ class Recursion:
             raise ValueError(f"level {self.level} has no noise; level N has")
         return self.stages
 
+    def __str__(self) -> str:
+        """The equations as text, as `polyseme derive` prints them."""
+        # Here, because the printers import this module.
+        from polyseme.theory.multi_concept.article.show import as_text
+
+        return as_text(self)
+
     def _repr_latex_(self) -> str:
         """What a notebook shows: the named stages and the updates, as `polyseme derive --format latex` prints them."""
         # Here, because the printers import this module.

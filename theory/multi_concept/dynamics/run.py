@@ -53,6 +53,11 @@ def integrate(
     PolysemeError if the start does not fit the regime, if the level is not a theory of them, or if the run would be too
     large; its kind Diverged if it diverges.
     """
+    Regime.require(regime)
+    if not isinstance(initial, Mapping):
+        raise PolysemeError(
+            f"{start_name}: got {type(initial).__name__}, expected arrays by name; type polyseme.draw_initial(regime)"
+        )
     chosen = choose_level(regime, level)
     require_start(regime, initial, source=start_name)
     start = {name: np.asarray(array, dtype=np.float64) for name, array in initial.items()}
