@@ -145,7 +145,7 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
     for part in controls:
         value = _number(part.get("measured"))
         if math.isnan(value):
-            remarks.append("controls: no number")
+            remarks.append("control: no number")
         else:
             axes.plot(lanes.at(value), y, "x", color=RED, ms=6, mew=1.7, zorder=4)
     text = ", ".join(filter(None, remarks))

@@ -186,7 +186,7 @@ def predicted(
     for boundary in boundaries:
 
         def beyond(regime: BaseRegime, boundary: Boundary = boundary) -> bool:
-            return boundary.value(regime) >= boundary.level
+            return bool(boundary.value(regime) >= boundary.level)
 
         if _everywhere(plane, boundary.predicted_for) and (
             line := plane.where_changes(beyond, judged if needed else None)

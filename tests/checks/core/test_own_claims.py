@@ -216,8 +216,8 @@ def test_two_files_may_have_helpers_of_one_name_and_none_hides_a_module_of_ours(
     for name in ("one", "two"):
         (folder / name).mkdir()
         (folder / name / "helper.py").write_text(f"NAME = 'mine/from_{name}'")
-        (folder / name / "sim.py").write_text("raise RuntimeError('not ours')")
-        text = "import helper\nimport sim\n" + edited('id="mine/there_are_four_demonstrations"', "id=helper.NAME")
+        (folder / name / "polyseme.py").write_text("raise RuntimeError('not ours')")
+        text = "import helper\nimport polyseme\n" + edited('id="mine/there_are_four_demonstrations"', "id=helper.NAME")
         (folder / name / "claims.py").write_text(text)
     loaded = load_claims([folder / "one" / "claims.py", folder / "two" / "claims.py"], CLAIMS)
     assert loaded.problems == ()

@@ -67,6 +67,10 @@ def executed(tree: ast.AST) -> Iterator[ast.AST]:
         yield from executed(node)
 
 
+SHOWS_ITSELF = ("polyseme.theory.multi_concept.derivation.derive", "polyseme.theory.multi_concept.article.show")
+"""A recursion prints itself with the module that prints it: it is imported when one looks, never when one judges."""
+
+
 def imported_by(path: Path) -> set[str]:
     """Modules of polyseme that a file imports, in functions, too."""
     found = set()
@@ -84,7 +88,7 @@ def reached_from(*names: str) -> set[str]:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += imported_by(MODULES[name])
+            waiting += {one for one in imported_by(MODULES[name]) if (name, one) != SHOWS_ITSELF}
     return seen
 
 
