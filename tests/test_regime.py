@@ -70,8 +70,12 @@ def test_roles_and_words_for_infinitely_many():
     assert {name: one.infinite for name, one in KEYS.items() if one.infinite} == {"sweeps": "limit"}
 
 
-def test_an_axis_says_label_and_symbol_or_the_name():
-    assert [KEYS[name].axis_label for name in ("side", "kind", "coupling")] == ["edge $n$", "shape", "coupling"]
+def test_an_axis_says_label_and_symbol_or_else_the_meaning():
+    assert [KEYS[name].axis_label for name in ("side", "kind", "coupling")] == [
+        "edge $n$",
+        "shape",
+        "strength of the coupling",
+    ]
 
 
 class Seedless(BaseRegime):

@@ -75,7 +75,7 @@ def test_a_sweep_and_its_map_show_the_predicted_boundary(tmp_path):
     assert drawn.exit_code == 0, drawn.output
     numbers = json.loads((out / "maps" / "stays_below_its_bound.json").read_text(encoding="utf-8"))
     (line,) = numbers["predicted"].values()
-    assert line and all(abs(0.5 * (1 + y) * x - 2) < 1e-3 for piece in line for x, y in piece)
+    assert line and all(abs(0.5 * (1 + x) * y - 2) < 1e-3 for piece in line for x, y in piece)
     refuted = [cell for cell in numbers["cells"] if cell["refuted"]]
     supported = [cell for cell in numbers["cells"] if cell["supported"]]
     assert refuted and supported
