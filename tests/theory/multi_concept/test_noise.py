@@ -226,7 +226,7 @@ def test_every_block_on_the_concepts_lives_and_no_other_but_the_identity():
 
 
 def test_level_n_has_no_truncation():
-    with pytest.raises(ValueError, match="only level Z has one"):
+    with pytest.raises(PolysemeError, match="which is exact as it is; type level='Z', truncated=True"):
         derive("N", truncated=True)
     assert dataclasses.replace(derive("N")).noisy is derive("N").stages
     with pytest.raises(ValueError, match="level B has no noise"):
