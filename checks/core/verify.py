@@ -129,7 +129,7 @@ def _evaluated(
     drop: Collection[str],
     waiting: Callable[[str], object],
 ) -> list[Record]:
-    """The records in the order of the claims, each announced when it is known; `waiting` is told which one is being tried."""
+    """The records in the order of the claims, each announced when it is known; `waiting` gets the one that is being tried."""
     found: dict[str, Record] = {}
 
     def take(records: list[Record]) -> None:

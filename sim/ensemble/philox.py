@@ -1,4 +1,4 @@
-"""Random numbers by address: Philox4x32-10 (Salmon et al., 2011) in tensor operations.
+"""Random numbers by counter: Philox4x32-10 (Salmon et al., 2011) in tensor operations.
 
 A number is a function of where it is used - seed, purpose, variable, member, step, place among how many - and of nothing else. So there
 is no state to keep: a member's numbers do not depend on the ensemble, on chunks, on what was drawn before, or on the
