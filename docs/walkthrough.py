@@ -26,7 +26,8 @@ with app.setup:
     import sympy as sp
     from sympy.polys.matrices import DomainMatrix
 
-    from polyseme.checks.core.evaluation import evaluate_claim, select
+    from polyseme.checks.core.choice import select
+    from polyseme.checks.core.evaluation import evaluate_claim
     from polyseme.checks.core.figures.style import save_figure, style
     from polyseme.checks.core.rules.exact import UNIT, RoundOff
     from polyseme.checks.multi_concept.claims import CLAIMS

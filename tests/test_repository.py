@@ -14,7 +14,7 @@ from setuptools import find_packages
 from typer.testing import CliRunner
 
 from polyseme.checks.command_line import app
-from polyseme.checks.core.evaluation import select
+from polyseme.checks.core.choice import select
 from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.documentation import regime_table, replaced
 from polyseme.checks.multi_concept.theory import THEORY

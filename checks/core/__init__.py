@@ -1,6 +1,7 @@
 """The verification core, which knows no theory: claims, evidence, rules, verdicts, searches, sweeps, audit, report.
 
 budget        the false-alarm budget, and how it is divided
+choice        which claims and hypotheses a user names, by pattern, id and key
 claim         Claim, Hypothesis, Rule, Verdict
 context       what claims measure with: one regime, and what has been computed for it once
 differences   in what a regime differs from the default one: in words, and as a file

@@ -1,10 +1,9 @@
 """Trying one claim: hypotheses, evidence, rule, and the negative control that must be refuted."""
 
 import dataclasses
-import fnmatch
 import time
 import traceback
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,30 +14,10 @@ from polyseme.checks.core.claim import Claim, Judgement, OutsideHypotheses, Plan
 from polyseme.checks.core.context import Context
 from polyseme.checks.core.evidence import Evidence, Facts
 from polyseme.checks.core.provenance import Record
-from polyseme.checks.core.spelling import nearest
 from polyseme.errors import PolysemeError
 from polyseme.files import as_json
 
 _DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE)
-
-
-def select_any(patterns: Sequence[str], claims: Sequence[Claim]) -> tuple[Claim, ...]:
-    """The claims that one of several patterns selects, in their order; all if there is no pattern."""
-    chosen = {claim.id for pattern in patterns for claim in select(pattern, claims)}
-    return tuple(claim for claim in claims if claim.id in chosen or not patterns)
-
-
-def select(pattern: str, claims: Sequence[Claim]) -> tuple[Claim, ...]:
-    """The claims whose id matches a glob, or whose family is named; PolysemeError if there is none."""
-    if pattern in {claim.family for claim in claims}:
-        pattern = f"{pattern}/*"
-    chosen = tuple(claim for claim in claims if fnmatch.fnmatchcase(claim.id, pattern))
-    if not chosen:
-        families = ", ".join(dict.fromkeys(f"'{claim.family}/*'" for claim in claims))
-        close = nearest(pattern, (claim.id for claim in claims))
-        expected = close or f"a claim id or a glob such as {families}"
-        raise PolysemeError(f"--only '{pattern}' matches no claim; type {expected} (`polyseme claims` lists them)")
-    return chosen
 
 
 def evaluate_claim(claim: Claim, context: Context, *, replay: str, drop: Collection[str] = ()) -> Record:

@@ -118,8 +118,11 @@ def search(
 
     `level` is what a whole search may spend on a false alarm: each example of a statistical claim is judged at an even
     share of it, and a counterexample is confirmed with fresh draws. Shrinking takes examples of its own. An interrupt
-    ends the search early; what was found until then is returned.
+    ends the search early; what was found until then is returned. PolysemeError for a budget below 1 or a seed below 0.
     """
+    for name, value, least, example in (("budget", budget, 1, 200), ("seed", seed, 0, 0)):
+        if value < least:
+            raise PolysemeError(f"got a {name} of {value}, expected a whole number of at least {least}; type {example}")
     found = Search(claim=claim, drop=frozenset(drop))
     try:
         strategy = regimes(claim, theory, drop=drop)

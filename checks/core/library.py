@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from polyseme.checks.core.budget import even_share, family_size
+from polyseme.checks.core.choice import about_a_regime, chosen_claims, claim_to_break, dropped_keys
 from polyseme.checks.core.claim import VERDICTS, Claim, Verdict
 from polyseme.checks.core.context import Effort
-from polyseme.checks.core.evaluation import evaluate_claim, exit_status, select_any, settle_records
+from polyseme.checks.core.evaluation import evaluate_claim, exit_status, settle_records
 from polyseme.checks.core.own_claims import load_claims
 from polyseme.checks.core.provenance import Record, close_over_uses
 from polyseme.checks.core.spelling import nearest
@@ -162,16 +163,9 @@ def verify(
         raise PolysemeError(
             f"got a {type(here).__name__} for the theory {found.name}, expected its {found.regime.__name__}; type theory=..., or a regime of it"
         )
-    registered, drop = _registry(found, claims), _listed(drop)
-    chosen = tuple(x for x in select_any(_listed(only), registered) if not (this_regime and x.scope == "any regime"))
-    if not chosen:
-        raise PolysemeError(f"only='{only}' matches claims about any regime alone; leave this_regime out")
-    known = {x.key for claim in chosen for x in claim.hypotheses}
-    for key in drop:
-        if key not in known:
-            raise PolysemeError(
-                f"drop has '{key}', which is no hypothesis of what is tried; type one of {', '.join(sorted(known)) or 'none'}"
-            )
+    registered = _registry(found, claims)
+    chosen = chosen_claims(_listed(only), registered, this_regime=this_regime, said=("only", "this_regime"))
+    dropped = dropped_keys(_listed(drop), chosen, said="drop")
     name = Path(regime).stem if isinstance(regime, str | Path) else found.name
     told: Callable[[Record], None] = (
         (lambda record: announce(VerdictOn(record=record))) if announce else (lambda _record: None)
@@ -190,7 +184,7 @@ def verify(
             replay="",
             announce=told,
             progress=_quiet,
-            drop=drop,
+            drop=dropped,
             effort=effort,
         )
         return Verdicts(regime=here, of=tuple(VerdictOn(record=x) for x in records), report=Path(out) / "report.html")
@@ -198,7 +192,7 @@ def verify(
     context = found.context(here, level=even_share(family), effort=effort)
     records = []
     for claim in chosen:
-        records.append(evaluate_claim(claim, context, replay="", drop=drop))
+        records.append(evaluate_claim(claim, context, replay="", drop=dropped))
         told(records[-1])
     settle_records(records, family)
     close_over_uses(records)
@@ -221,27 +215,10 @@ def falsify(
     from polyseme.checks.core.falsify import search
 
     found = _found(theory)
-    registered, drop = _registry(found, claims), _listed(drop)
-    by_id = {one.id: one for one in registered}
-    if isinstance(claim, str) and claim not in by_id:
-        close = nearest(claim, by_id)
-        raise PolysemeError(f"got {claim}, which is no claim{', expected an id such as ' + close if close else ''}")
-    chosen = by_id[claim] if isinstance(claim, str) else claim
-    if chosen.scope == "any regime":
-        raise PolysemeError(
-            f"{chosen.id} looks at nothing of the regime, so no regime can break it; type a claim about a regime"
-        )
-    known = {x.key for x in chosen.hypotheses}
-    for key in drop:
-        if key not in known:
-            raise PolysemeError(
-                f"drop has '{key}', which is no hypothesis of {chosen.id}; type one of {', '.join(sorted(known)) or 'none'}"
-            )
-    if budget < 1 or seed < 0:
-        raise PolysemeError(
-            f"got budget={budget} and seed={seed}, expected at least 1 and at least 0; type budget=200, seed=0"
-        )
-    return search(chosen, found, budget=budget, level=even_share(family_size(registered)), drop=drop, seed=seed)
+    registered = _registry(found, claims)
+    chosen = about_a_regime(claim) if isinstance(claim, Claim) else claim_to_break(claim, registered)
+    dropped = dropped_keys(_listed(drop), [chosen], said="drop")
+    return search(chosen, found, budget=budget, level=even_share(family_size(registered)), drop=dropped, seed=seed)
 
 
 def sweep(

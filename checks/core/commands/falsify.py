@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyseme.checks.core.commands.options import ClaimFiles, Dropped, TheoryFile
-from polyseme.checks.core.commands.verify import end_with, known_keys, registry_with, replay_line
-from polyseme.checks.core.spelling import nearest
+from polyseme.checks.core.commands.verify import end_with, registry_with, replay_line
 from polyseme.checks.core.terminal import plain_errors, progress_bar
-from polyseme.errors import PolysemeError
 
 if TYPE_CHECKING:
     from polyseme.checks.core.falsify import Search
@@ -39,25 +37,13 @@ def falsify(
     Example: polyseme falsify closure/mirrored_population_descent_equals_level_s --drop mirrored
     """
     with plain_errors():
-        if budget < 1:
-            raise PolysemeError(f"got --budget {budget}, expected a whole number of at least 1; type --budget 200")
-        if seed < 0:
-            raise PolysemeError(f"got --seed {seed}, expected a whole number of at least 0; type --seed 0")
+        from polyseme.checks.core.choice import claim_to_break, dropped_keys
         from polyseme.checks.core.theories import key_for, theory_of
 
         theory = theory_of(theory_file=theory_file)
         registry, problems = registry_with(theory, claim_files)
-        by_id = {one.id: one for one in registry}
-        if claim not in by_id:
-            close = nearest(claim, by_id)
-            expected = f", expected an id such as {close}" if close else ""
-            raise PolysemeError(f"got {claim}, which is no claim{expected}; `polyseme claims` lists all")
-        chosen = by_id[claim]
-        dropped = known_keys(drop, [chosen])
-        if chosen.scope == "any regime":
-            raise PolysemeError(
-                f"{claim} looks at nothing of the regime, so no regime can break it; type the id of a claim about a regime"
-            )
+        chosen = claim_to_break(claim, registry)
+        dropped = dropped_keys(drop or (), [chosen])
         path = out or Path("out") / "falsify" / f"{claim.replace('/', '-')}.toml"
         from polyseme.files import require_writable
 

@@ -12,7 +12,6 @@ import typer
 
 from polyseme.checks.core.commands.options import ClaimFiles, Dropped, TheoryFile
 from polyseme.checks.core.terminal import plain_errors, progress_bar
-from polyseme.errors import PolysemeError
 
 if TYPE_CHECKING:
     from polyseme.checks.core.claim import Claim
@@ -108,18 +107,14 @@ def verify(
         # A part never overwrites the whole unless it is told to.
         folder = out or Path("out") / (name if (only or ["*"]) == ["*"] and not this_regime else f"{name}-part")
         require_writable(folder, folder=True)
-        from polyseme.checks.core.evaluation import exit_status, select_any
+        from polyseme.checks.core.choice import chosen_claims, dropped_keys
+        from polyseme.checks.core.evaluation import exit_status
         from polyseme.checks.core.report.summary import summary_sentence
         from polyseme.checks.core.verify import verify as run
 
         registry, problems = registry_with(theory, claim_files)
-        chosen = tuple(x for x in select_any(only or (), registry) if not (this_regime and x.scope == "any regime"))
-        if not chosen:
-            patterns = " and ".join(f"'{one}'" for one in only or ("*",))
-            raise PolysemeError(
-                f"--only {patterns} matches claims about any regime alone; type it without --this-regime"
-            )
-        dropped = known_keys(drop, chosen)
+        chosen = chosen_claims(only or (), registry, this_regime=this_regime, said=("--only", "--this-regime"))
+        dropped = dropped_keys(drop or (), chosen)
         replay = replay_line(regime_file, claim_files, effort, theory_file=theory_file)
         with _announced() as (announce, progress):
             records = run(
@@ -161,17 +156,6 @@ def end_with(problems: Sequence[str]) -> None:
         for problem in problems:
             typer.echo(f"polyseme: {problem}", err=True)
         raise typer.Exit(2)
-
-
-def known_keys(drop: Sequence[str] | None, claims: Sequence["Claim"]) -> frozenset[str]:
-    """The keys to drop, once each is known to be a hypothesis of some of the claims; PolysemeError else."""
-    known = list(dict.fromkeys(x.key for claim in claims for x in claim.hypotheses))
-    for key in drop or ():
-        if key not in known:
-            raise PolysemeError(
-                f"--drop '{key}' is no hypothesis of what is tried; type one of {', '.join(known) or 'none, for it has none'}"
-            )
-    return frozenset(drop or ())
 
 
 def again_line(

@@ -20,9 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from polyseme.checks.core.choice import dropped_keys, select
 from polyseme.checks.core.claim import Claim
-from polyseme.checks.core.evaluation import select
-from polyseme.checks.core.spelling import nearest
 from polyseme.checks.core.sweeps.axes import FUNCTIONS, Axis, Range, Starts, Values, order, used_in
 from polyseme.checks.core.theories import KEY
 from polyseme.checks.core.theory import Theory
@@ -306,13 +305,7 @@ def _claims(sweep: Sweep, registered: Sequence[Claim], source: str) -> tuple[Cla
     """What is judged at each point, without what looks at no regime; PolysemeError for claims and hypotheses that do not exist."""
     chosen: dict[str, Claim] = {}
     for pattern in sweep.claims:
-        try:
-            found = select(pattern, registered)
-        except PolysemeError:
-            expected = nearest(pattern, (claim.id for claim in registered)) or "an id or a glob"
-            raise PolysemeError(
-                f"{source}: [sweep] claims has '{pattern}', which matches no claim; type {expected} (`polyseme claims` lists them)"
-            ) from None
+        found = select(pattern, registered, said=f"{source}: [sweep] claims")
         here = [claim for claim in found if claim.scope == "this regime"]
         if not here:
             raise PolysemeError(
@@ -320,13 +313,7 @@ def _claims(sweep: Sweep, registered: Sequence[Claim], source: str) -> tuple[Cla
                 "type the id of a claim about a regime"
             )
         chosen |= {claim.id: claim for claim in here}
-    keys = list(dict.fromkeys(x.key for claim in chosen.values() for x in claim.hypotheses))
-    for key in sweep.drop:
-        if key not in keys:
-            expected = f"expected some of {', '.join(keys)}" if keys else "they have none; leave drop out"
-            raise PolysemeError(
-                f"{source}: [sweep] drop has '{key}', which is no hypothesis of these claims; {expected}"
-            )
+    dropped_keys(sweep.drop, list(chosen.values()), said=f"{source}: [sweep] drop")
     return tuple(chosen.values())
 
 

@@ -11,7 +11,7 @@ import sympy as sp
 
 from polyseme.checks.core.budget import SUITE_FALSE_ALARM, even_share, family_size
 from polyseme.checks.core.claim import Claim, Hypothesis, Judgement, NegativeControl, Plan, Verdict
-from polyseme.checks.core.evaluation import as_plain, evaluate_claim, exit_status, select
+from polyseme.checks.core.evaluation import as_plain, evaluate_claim, exit_status
 from polyseme.checks.core.evidence import Compared, Estimated, Evidence, Exact, Fitted
 from polyseme.checks.core.provenance import STATISTICS, Basis, Ground, close_over_uses
 from polyseme.checks.core.rules.equivalence import Equivalence
@@ -232,26 +232,6 @@ def test_every_verdict_has_an_exit_status():
         Verdict.MISSING: 3,
         Verdict.NOT_APPLICABLE: 3,
     }
-
-
-def test_select_takes_ids_and_globs_in_the_order_of_the_registry():
-    assert select("*", CLAIMS) == CLAIMS
-    assert select(CLAIMS[3].id, CLAIMS) == (CLAIMS[3],)
-    assert [claim.id for claim in select("closure/*", CLAIMS)] == [c.id for c in CLAIMS if c.id.startswith("closure/")]
-    assert {claim.family for claim in select("[ag]*", CLAIMS)} == {"algebra", "gradient"}
-
-
-@pytest.mark.parametrize("pattern", ["", "nothing", "CLOSURE/*", "Closure", "algebra/"])
-def test_a_glob_that_matches_nothing_names_what_would(pattern):
-    with pytest.raises(PolysemeError) as caught:
-        select(pattern, CLAIMS)
-    assert str(caught.value).startswith(f"--only '{pattern}' matches no claim; type ")
-    assert "'algebra/*', 'gradient/*', " in str(caught.value)
-
-
-def test_a_mistyped_id_is_answered_with_the_one_that_is_most_like_it():
-    with pytest.raises(PolysemeError, match=f"type {CLAIMS[0].id} "):
-        select(CLAIMS[0].id.replace("_", "-"), CLAIMS)
 
 
 def test_the_false_alarm_budget_is_shared_by_the_statistical_claims():
