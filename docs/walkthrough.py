@@ -267,12 +267,13 @@ def _(context, regime, start, theory):
 def _(context):
     (claim,) = select("closure/population_descent_equals_level_b", CLAIMS)
     record = evaluate_claim(claim, context, replay="polyseme verify REGIME.toml")
-    _control = record["control"]
+    _part = record["parts"][0]
+    _control = _part["controls"][0]
     mo.md(
         f"## A claim on trial\n\n`{claim.id}`: {claim.statement}\n\nA claim has hypotheses, a measurement, a rule, and a *negative control*: a false "
         "statement that the same measurement and rule must refute, or the verdict is an error.\n\n"
         "| | states | measured | allowed | verdict |\n|:--|:--|:--|:--|:--|\n"
-        f"| claim | as above | {record['measured']:.1e} | {record['bound']:.1e} | **{record['verdict']}** |\n"
+        f"| claim | as above | {_part['measured']:.1e} | {_part['bound']:.1e} | **{record['verdict']}** |\n"
         f"| its control | {_control['statement']} | {_control['measured']:.1e} | {_control['bound']:.1e} | **{_control['verdict']}** |\n\n"
         f"It started with other weights than ours: outside the concepts they are random, and level B does not care. "
         f"Replay: `{record['replay']}`."
@@ -423,7 +424,7 @@ def _(bound, differences, judgement, record, regime, theory, transfer):
             f"coefficient; round-off may make it {bound:.1e}: {judgement.verdict}.\n"
             f"The 0-1 error goes from {theory['error'][0]:.2g} to {theory['error'][-1]:.2g}; predicted and measured under other laws: "
             + ", ".join(f"{_name} {_said:.2g} and {_seen:.2g}" for _name, (_said, _seen, _) in transfer.items())
-            + f".\nThe claim {record['id']} is {record['verdict']}, its negative control {record['control']['verdict']}.\n"
+            + f".\nThe claim {record['id']} is {record['verdict']}, its negative control {record['parts'][0]['controls'][0]['verdict']}.\n"
             "To read it with equations, tables and figures, type: make notebook"
         )
     mo.md(r"""

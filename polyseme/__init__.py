@@ -13,7 +13,7 @@ On trial
     sweep                   judge claims at many regimes: where do they hold?
 
 Claims of your own (docs/own_claims.md)
-    Claim, Hypothesis, NegativeControl, Evidence, Plan, Basis, Ground, ROUND_OFF, STATISTICS
+    Claim, Part, Hypothesis, NegativeControl, Evidence, Plan, Basis, Ground, ROUND_OFF, STATISTICS
     rows of evidence        Exact, Compared, Estimated, Fitted, Bounded, Counted, Points, Distance
     rules                   ExactZero, RoundOff, Order, Equivalence, UpperBound, Rate, Distribution
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from polyseme.checks.core.claim import Claim as Claim
     from polyseme.checks.core.claim import Hypothesis as Hypothesis
     from polyseme.checks.core.claim import NegativeControl as NegativeControl
+    from polyseme.checks.core.claim import Part as Part
     from polyseme.checks.core.claim import Plan as Plan
     from polyseme.checks.core.context import Context as Context
     from polyseme.checks.core.evidence import Bounded as Bounded
@@ -88,7 +89,7 @@ _HOMES = {
     f"{_PAPER}.dynamics.run": ("integrate",),
     "polyseme.sim.multi_concept.training.train": ("simulate",),
     f"{_CORE}.library": ("verify", "falsify", "sweep"),
-    f"{_CORE}.claim": ("Claim", "Hypothesis", "NegativeControl", "Plan"),
+    f"{_CORE}.claim": ("Claim", "Hypothesis", "NegativeControl", "Part", "Plan"),
     f"{_CORE}.provenance": ("Basis", "Ground", "ROUND_OFF", "STATISTICS"),
     f"{_CORE}.evidence": (
         *("Evidence", "Exact", "Compared", "Estimated"),

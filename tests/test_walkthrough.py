@@ -131,7 +131,12 @@ def test_the_algebra_holds_exactly(found):
 def test_the_full_model_follows_the_recursion_to_round_off(found):
     assert found["verdict"] == "supported"
     # The bound is derived, and must not be so wide that the difference of a wrong theory would fit in.
-    assert max(found["differences"].values()) <= found["bound"] < 1e-9 < found["record"]["control"]["measured"]
+    assert (
+        max(found["differences"].values())
+        <= found["bound"]
+        < 1e-9
+        < found["record"]["parts"][0]["controls"][0]["measured"]
+    )
     theory, full = found["errors"]
     assert full[0] > full[-1] == theory[-1] == 0
 
@@ -139,7 +144,7 @@ def test_the_full_model_follows_the_recursion_to_round_off(found):
 @pytest.mark.slow
 def test_the_claim_is_supported_its_control_refuted_and_outside_it_says_nothing(found):
     assert found["record"]["verdict"] == "supported"
-    assert found["record"]["control"]["verdict"] == "refuted"
+    assert found["record"]["parts"][0]["controls"][0]["verdict"] == "refuted"
     assert found["outside"]["verdict"] == "not_applicable"
 
 

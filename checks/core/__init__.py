@@ -9,9 +9,11 @@ evaluation    hypotheses, evidence, rule and negative control of one claim, as a
 evidence      rows of raw measurements
 falsify       the search for a counterexample
 library       verify, falsify and sweep as functions
+outcome       what becomes of a claim in one regime when only its rule is asked
 own_claims    claims from users' files
 parallel      claims about no regime, tried in processes of their own
 provenance    what verdicts rest on, over the graph of claims
+records       reading records: which part decides, which controls were tried
 search_space  random regimes for searches and property tests, from what a theory declares
 spelling      what somebody meant who mistyped a name
 terminal      errors as sentences, and progress bars

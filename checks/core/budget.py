@@ -16,8 +16,8 @@ SUITE_FALSE_ALARM = 1e-3
 
 
 def family_size(claims: Iterable[Claim]) -> int:
-    """How many claims share the budget."""
-    return max(1, sum(claim.rule.is_statistical for claim in claims))
+    """How many parts of claims share the budget."""
+    return max(1, sum(part.rule.is_statistical for claim in claims for part in claim.parts))
 
 
 def even_share(family: int) -> float:

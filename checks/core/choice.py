@@ -63,7 +63,7 @@ def about_a_regime(claim: Claim) -> Claim:
 
 def dropped_keys(keys: Collection[str], claims: Sequence[Claim], *, said: str = "--drop") -> tuple[str, ...]:
     """The keys of hypotheses that shall not be asked for, sorted; PolysemeError for one that none of the claims has."""
-    known = dict.fromkeys(hypothesis.key for claim in claims for hypothesis in claim.hypotheses)
+    known = dict.fromkeys(hypothesis.key for claim in claims for hypothesis in claim.asked)
     for key in keys:
         if key not in known:
             expected = f"type one of {', '.join(known)}" if known else "it has none; leave it out"

@@ -1,7 +1,7 @@
 """Claims, their hypotheses and their verdicts (THEORY.md section 7)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -137,14 +137,31 @@ class NegativeControl:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A statement on trial.
+class Part:
+    """One measurement of a claim, with the rule that judges it and the negative controls that it has to refute.
 
     `asserts()` builds what the claim states (an expression, a formula, a compiled recursion, ...);
-    `measure(context, asserted)` gathers the evidence for it, and is run for the negative control's assertion too.
+    `measure(context, asserted)` gathers the evidence for it, and is run for the assertion of each control too.
+    `name`: what this part is about, where a claim has several. `hypotheses`: those that this part needs beside the claim's;
+    a part outside them says nothing, and the others are judged. `plan(context)` says how many samples a statistical part will
+    take; it is recorded before they are taken. `facts`: the type of the evidence's facts, where something reads them.
+    """
+
+    name: str = ""
+    asserts: Callable[[], Any]
+    measure: Callable[[Any, Any], Evidence]
+    rule: Rule
+    controls: tuple[NegativeControl, ...]
+    hypotheses: tuple[Hypothesis, ...] = ()
+    plan: Callable[[Any], Plan] | None = None
+    facts: type[Facts] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A statement on trial: supported if every part of it is that applies, refuted if one is.
+
     A claim of scope `any regime` looks at nothing of the regime: it is decided in symbols or at sizes of its own.
-    `plan(context)` says how many samples a statistical claim will take; it is recorded before they are taken.
-    `facts`: the type of the evidence's facts, where something reads them.
     """
 
     id: str
@@ -153,17 +170,56 @@ class Claim:
     section: str = ""
     """Where the theory's page states it."""
     hypotheses: tuple[Hypothesis, ...] = ()
-    asserts: Callable[[], Any]
-    measure: Callable[[Any, Any], Evidence]
-    rule: Rule
-    negative_control: NegativeControl
+    parts: tuple[Part, ...]
     uses: tuple[str, ...] = ()
     rests_on: tuple[Basis, ...] = ()
-    plan: Callable[[Any], Plan] | None = None
     scope: Literal["any regime", "this regime"] = "this regime"
-    facts: type[Facts] | None = None
+
+    @classmethod
+    def single(
+        cls,
+        *,
+        id: str,
+        statement: str,
+        formula: str,
+        asserts: Callable[[], Any],
+        measure: Callable[[Any, Any], Evidence],
+        rule: Rule,
+        controls: tuple[NegativeControl, ...],
+        plan: Callable[[Any], Plan] | None = None,
+        facts: type[Facts] | None = None,
+        **more: Any,
+    ) -> "Claim":
+        """A claim of one part, which needs no name: the arguments of both."""
+        part = Part(asserts=asserts, measure=measure, rule=rule, controls=controls, plan=plan, facts=facts)
+        return cls(id=id, statement=statement, formula=formula, parts=(part,), **more)
+
+    def replace(self, **changes: Any) -> "Claim":
+        """The same claim with other fields; those that a part has besides are fields of its only part."""
+        of_claim = {key: changes.pop(key) for key in list(changes) if key in type(self).__dataclass_fields__}
+        parts = {"parts": (replace(self.part(), **changes),)} if changes else {}
+        return replace(self, **parts, **of_claim)
 
     @property
     def family(self) -> str:
         """The part of the id before the slash."""
         return self.id.partition("/")[0]
+
+    @property
+    def is_statistical(self) -> bool:
+        """Whether chance has a say in one of its parts."""
+        return any(part.rule.is_statistical for part in self.parts)
+
+    def part(self, name: str = "") -> Part:
+        """The part of that name; without a name the only one. KeyError if there is none, or are several."""
+        found = [part for part in self.parts if part.name == name or (not name and len(self.parts) == 1)]
+        if len(found) != 1:
+            raise KeyError(f"{self.id} has the parts {', '.join(part.name for part in self.parts)}, got '{name}'")
+        return found[0]
+
+    @property
+    def asked(self) -> tuple[Hypothesis, ...]:
+        """The hypotheses of the claim and of its parts, each once."""
+        return tuple(
+            {x.key: x for x in (*self.hypotheses, *(x for part in self.parts for x in part.hypotheses))}.values()
+        )

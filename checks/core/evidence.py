@@ -164,14 +164,16 @@ class Facts:
             ) from None
 
     @classmethod
-    def of(cls: type[F], record: Mapping[str, Any]) -> F | None:
-        """The facts of a record of results.json; None if the claim has no evidence."""
-        return cls.read(record["evidence"].get("facts", {}), source=record["id"]) if record["evidence"] else None
+    def of(cls: type[F], record: Mapping[str, Any], part: str = "") -> F | None:
+        """The facts of a record of results.json, those of a part if it has several; None if there is no evidence."""
+        found = (x["evidence"] for x in record["parts"] if x["evidence"] and part in ("", x["name"]))
+        evidence = next(found, None)
+        return cls.read(evidence.get("facts", {}), source=record["id"]) if evidence else None
 
     @classmethod
-    def find(cls: type[F], records: Iterable[Mapping[str, Any]], claim: str) -> F | None:
+    def find(cls: type[F], records: Iterable[Mapping[str, Any]], claim: str, part: str = "") -> F | None:
         """The facts of a claim among the records of results.json; None if it is not there or has no evidence."""
-        return next((cls.of(record) for record in records if record["id"] == claim), None)
+        return next((cls.of(record, part) for record in records if record["id"] == claim), None)
 
     @classmethod
     def is_share(cls, name: str) -> bool:

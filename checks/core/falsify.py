@@ -16,9 +16,8 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 
 from polyseme.checks.core.claim import Claim, Verdict
-from polyseme.checks.core.context import Context
 from polyseme.checks.core.differences import changed, in_words
-from polyseme.checks.core.evaluation import grant, judge
+from polyseme.checks.core.outcome import Outcome, trial
 from polyseme.checks.core.search_space import regimes
 from polyseme.checks.core.theory import Theory
 from polyseme.errors import PolysemeError, RegimeError
@@ -26,21 +25,6 @@ from polyseme.regime import BaseRegime
 
 # A confirmation draws everything afresh: another seed, far from those of the search.
 FRESH = 10**6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one regime: the verdict of the rule, its numbers and its sentence."""
-
-    verdict: Verdict
-    sentence: str
-    measured: float = math.nan
-    bound: float = math.nan
-
-    @property
-    def share(self) -> float:
-        """Measured over allowed; beyond 1 the claim is at its end. NaN where there is no number."""
-        return self.measured / self.bound if self.bound else self.measured
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -131,7 +115,7 @@ def search(
     except Exception as problem:  # a hypothesis of a user's own may suggest anything
         raise _no_regime(claim, problem) from None
     phases = (Phase.generate, Phase.target, *((Phase.shrink,) if shrink else ()))
-    share = level / budget if claim.rule.is_statistical else level
+    share = level / budget if claim.is_statistical else level
 
     @seeded(seed)
     @settings(
@@ -159,7 +143,7 @@ def search(
         key = regime.digest()
         if key not in found.outcomes:
             outcome = trial(claim, theory.context(regime, level=share), drop=drop)
-            if outcome.verdict == Verdict.REFUTED and claim.rule.is_statistical:
+            if outcome.verdict == Verdict.REFUTED and claim.is_statistical:
                 fresh = regime.reseeded(regime.seed_value + FRESH)
                 again = trial(claim, theory.context(fresh, level=share), drop=drop)
                 outcome = outcome if again.verdict == Verdict.REFUTED else again
@@ -205,27 +189,4 @@ def _no_regime(claim: Claim, problem: Exception) -> PolysemeError:
     return PolysemeError(
         f"{claim.id}: no regime could be drawn, because a hypothesis raised {type(problem).__name__} ({problem}); expected "
         "`holds` to take a regime, and `suggests` to map keys of its tables to values; see docs/own_claims.md"
-    )
-
-
-def trial(claim: Claim, context: Context, *, drop: Collection[str]) -> Outcome:
-    """The claim in the regime of a context, without its negative control; what goes wrong is an outcome too."""
-    try:
-        here, hypotheses = grant(claim, context, drop)
-        if any(x["holds"] is False for x in hypotheses):
-            return Outcome(verdict=Verdict.NOT_APPLICABLE, sentence="outside the hypotheses")
-        _, judgement = judge(claim, here, claim.asserts())
-    except PolysemeError as problem:
-        return Outcome(verdict=Verdict.MISSING, sentence=str(problem))
-    except KeyboardInterrupt:
-        raise
-    except (
-        BaseException
-    ) as problem:  # a check that breaks in one regime must not end the search; it is counted and shown
-        return Outcome(verdict=Verdict.ERROR, sentence=f"{type(problem).__name__}: {problem}")
-    return Outcome(
-        verdict=judgement.verdict,
-        sentence=judgement.sentence,
-        measured=float(judgement.measured),
-        bound=float(judgement.bound),
     )

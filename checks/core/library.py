@@ -14,6 +14,7 @@ from polyseme.checks.core.context import Effort
 from polyseme.checks.core.evaluation import evaluate_claim, exit_status, settle_records
 from polyseme.checks.core.own_claims import load_claims
 from polyseme.checks.core.provenance import Record, close_over_uses
+from polyseme.checks.core.records import decisive
 from polyseme.checks.core.spelling import nearest
 from polyseme.checks.core.theories import default_regime, theory_for, theory_in, theory_named, theory_of
 from polyseme.checks.core.theory import Theory
@@ -92,7 +93,8 @@ def _table(verdicts: Sequence[VerdictOn]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("verdict", "claim", "statement", "measured", "allowed"))
     rows = []
     for one in verdicts:
-        numbers = (one.record["measured"], one.record["bound"])
+        part = decisive(one.record)
+        numbers = (part["measured"], part["bound"])
         measured, allowed = ("" if x is None else f"{x:.3g}" for x in numbers)
         cells = (
             f"{VERDICTS[one.verdict][0]} {one.verdict.replace('_', ' ')}",

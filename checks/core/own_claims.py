@@ -11,7 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, Rule
+from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, Part, Rule
 from polyseme.checks.core.provenance import Basis
 from polyseme.checks.core.user_files import EXAMPLE, run_file, short
 from polyseme.errors import PolysemeError
@@ -63,6 +63,19 @@ def _entries(path: Path) -> Sequence[Any]:
     return entries
 
 
+def _has_controls(part: Part) -> bool:
+    controls = part.controls
+    return (
+        isinstance(controls, tuple | list)
+        and bool(controls)
+        and all(isinstance(x, NegativeControl) and callable(x.asserts) for x in controls)
+    )
+
+
+def _first_without_rule(claim: Claim) -> Any:
+    return next(part.rule for part in claim.parts if not isinstance(part.rule, Rule))
+
+
 _Check = tuple[Callable[[Claim], bool], Callable[[Claim], str]]
 _CHECKS: tuple[_Check, ...] = (
     (
@@ -74,24 +87,38 @@ _CHECKS: tuple[_Check, ...] = (
         ),
     ),
     (
-        lambda claim: isinstance(claim.negative_control, NegativeControl) and callable(claim.negative_control.asserts),
         lambda claim: (
-            f"({claim.id}) has no negative control, expected negative_control = NegativeControl(...): a check that cannot fail says nothing"
+            isinstance(claim.parts, tuple | list)
+            and bool(claim.parts)
+            and all(isinstance(part, Part) for part in claim.parts)
+        ),
+        lambda claim: f"({claim.id}) has the parts {short(claim.parts)}, expected parts = (Part(...),)",
+    ),
+    (
+        lambda claim: len({part.name for part in claim.parts}) == len(claim.parts),
+        lambda claim: (
+            f"({claim.id}) has parts of one name, expected a name of its own for each, such as Part(name='at the start', ...)"
         ),
     ),
     (
-        lambda claim: callable(claim.asserts) and callable(claim.measure),
+        lambda claim: all(_has_controls(part) for part in claim.parts),
+        lambda claim: (
+            f"({claim.id}) has no negative control, expected controls = (NegativeControl(...),): a check that cannot fail says nothing"
+        ),
+    ),
+    (
+        lambda claim: all(callable(part.asserts) and callable(part.measure) for part in claim.parts),
         lambda claim: f"({claim.id}) needs functions for asserts and measure",
     ),
     (
-        lambda claim: isinstance(claim.rule, Rule),
+        lambda claim: all(isinstance(part.rule, Rule) for part in claim.parts),
         lambda claim: (
-            f"({claim.id}) has the rule {short(claim.rule)}, expected one of checks/core/rules, such as RoundOff(reason=...)"
+            f"({claim.id}) has the rule {short(_first_without_rule(claim))}, expected one of checks/core/rules, such as RoundOff(reason=...)"
         ),
     ),
     (
         lambda claim: (
-            isinstance(claim.hypotheses, tuple | list) and all(isinstance(x, Hypothesis) for x in claim.hypotheses)
+            isinstance(claim.hypotheses, tuple | list) and all(isinstance(x, Hypothesis) for x in claim.asked)
         ),
         lambda claim: (
             f"({claim.id}) has hypotheses that are no Hypothesis, expected a tuple of those in checks/multi_concept/hypotheses.py or your own"
@@ -116,7 +143,7 @@ _CHECKS: tuple[_Check, ...] = (
         lambda claim: f"({claim.id}) needs a statement and a formula (LaTeX), as text",
     ),
     (
-        lambda claim: not claim.rule.is_statistical or callable(claim.plan),
+        lambda claim: all(not part.rule.is_statistical or callable(part.plan) for part in claim.parts),
         lambda claim: (
             f"({claim.id}) is statistical and has no plan, expected plan = a function that gives rule.design(...)"
         ),

@@ -147,5 +147,5 @@ def _groups(claims: Sequence[Claim]) -> Groups:
     """
     found: dict[str, list[str]] = {}
     for claim in claims:
-        found.setdefault(claim.measure.__module__, []).append(claim.id)
+        found.setdefault(claim.parts[0].measure.__module__, []).append(claim.id)
     return tuple(tuple(ids) for ids in reversed(found.values()))

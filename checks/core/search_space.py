@@ -28,16 +28,19 @@ def regimes(claim: Claim, theory: Theory, *, drop: Collection[str] = ()) -> st.S
             f"the theory {theory.name} declares no search space, so no regimes can be drawn; give it search = SearchSpace(values=...)"
         )
     asked = [x for x in claim.hypotheses if x.key not in drop and not x.arranged]
-    dropped = [x for x in claim.hypotheses if x.key in drop]
-    for hypothesis in (*asked, *dropped):
+    of_parts = [[x for x in part.hypotheses if x.key not in drop and not x.arranged] for part in claim.parts]
+    dropped = [x for x in claim.asked if x.key in drop]
+    for hypothesis in claim.asked:
         _require_known_keys(claim, hypothesis, theory)
 
     def wanted(regime: BaseRegime | None) -> bool:
         if regime is None or not all(x.holds(regime) for x in asked):
             return False
+        if not any(all(x.holds(regime) for x in own) for own in of_parts):
+            return False  # no part would be judged
         return not dropped or not all(x.holds(regime) for x in dropped)
 
-    values = narrowed(theory.search, asked, dropped)
+    values = narrowed(theory.search, [*asked, *of_parts[0]], dropped)
     return _any_regime(theory.regime, theory.search, values).filter(wanted)
 
 

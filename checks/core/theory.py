@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from polyseme.checks.core.claim import Claim
+from polyseme.checks.core.claim import Claim, Part
 from polyseme.checks.core.context import Context
 from polyseme.regime import BaseRegime
 
@@ -68,7 +68,7 @@ class Boundary:
 
 @dataclass(frozen=True, kw_only=True)
 class Plant:
-    """One planted error. `asserted(claim)` is what a claim asserts with the error in it.
+    """One planted error. `asserted(part)` is what a part of a claim asserts with the error in it.
 
     `claims` are the ids of those that it can reach. A quantifier widened past its hypotheses has a `regime` where they fail, and the
     `dropped` keys; its claim asserts what it always does. `more_regimes`: where else it is tried until it is refuted. `proof` gives
@@ -79,7 +79,7 @@ class Plant:
     operator: str
     name: str
     claims: tuple[str, ...]
-    asserted: Callable[[Claim], Any]
+    asserted: Callable[[Part], Any]
     regime: BaseRegime
     kind: str = "statement"
     dropped: frozenset[str] = frozenset()
@@ -92,7 +92,7 @@ class Plant:
 class Detection:
     """How an audit measures how often an error of a known size is caught, over random regimes.
 
-    `claim`: the id of the claim that judges. `asserted()`: by name, what it asserts with an error of relative size `delta` in one
+    `claim`: the id of the claim that judges, by its part of the name `part` if it has several. `asserted()`: by name, what it asserts with an error of relative size `delta` in one
     coefficient. `draw(rng)`: a random regime.
     """
 
@@ -100,6 +100,7 @@ class Detection:
     delta: float
     asserted: Callable[[], Mapping[str, Any]]
     draw: Callable[["np.random.Generator"], BaseRegime]
+    part: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

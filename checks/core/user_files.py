@@ -75,8 +75,8 @@ def _line(problem: BaseException, path: Path) -> int | str:
 
 def _hint(problem: BaseException) -> str:
     """What the commonest mistake is answered with."""
-    if isinstance(problem, TypeError) and "negative_control" in str(problem):
-        return "; a claim needs negative_control = NegativeControl(...), a wrong theory that its check has to refute"
+    if isinstance(problem, TypeError) and "controls" in str(problem):
+        return "; a claim needs controls = (NegativeControl(...),), wrong theories that its check has to refute"
     return ""
 
 

@@ -35,27 +35,27 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def results_table(records: list[dict[str, Any]], others: Mapping[str, dict[str, Any]], name: str) -> str:
-    """A Markdown table with a row per claim: verdict, measured, allowed, and what its negative control measured.
+    """A Markdown table with a row per part of a claim: verdict, measured, allowed, and what its negative controls measured.
 
     A claim that is not applicable has the record of another regime, of that name, if it applies there.
     """
     lines = [
-        "| claim | verdict | measured | allowed | its negative control | which measured |",
+        "| claim | verdict | measured | allowed | its negative controls | which measured |",
         "|---|---|---|---|---|---|",
     ]
     for record, from_others in _where_it_applies(records, others):
         note = f" ({name})" if from_others else ""
-        verdict = Verdict(record["verdict"])
-        control = record["control"]
-        cells = (
-            f"`{record['id']}`",
-            f"{VERDICTS[verdict][0]} {verdict}{note}",
-            _number(record["measured"]),
-            _number(record["bound"]),
-            f"{control['name']}: {control['verdict']}" if control else "",
-            _number(control["measured"]) if control else "",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
+        for part in record["parts"]:
+            verdict = Verdict(part["verdict"])
+            cells = (
+                f"`{record['id']}`{', ' if part['name'] else ''}{part['name']}",
+                f"{VERDICTS[verdict][0]} {verdict}{note}",
+                _number(part["measured"]),
+                _number(part["bound"]),
+                "; ".join(f"{control['name']}: {control['verdict']}" for control in part["controls"]),
+                "; ".join(_number(control["measured"]) for control in part["controls"]),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,5 @@
 """The lemma corrected: the floor under iid signs that are + with probability p; see docs/own_claims.md."""
 
-import dataclasses
-
 from error_floor_first import FIRST
 
 from polyseme.theory.multi_concept.regime import Regime
@@ -17,8 +15,7 @@ def floor(regime: Regime) -> float:
     return min(p, 1 - p) * (p**L + (1 - p) ** L)
 
 
-CORRECTED = dataclasses.replace(
-    FIRST,
+CORRECTED = FIRST.replace(
     id="mine/error_is_never_below_its_floor",
     statement="Along population descent of level B the 0-1 error is never below min(p, 1 - p) (p^L + (1 - p)^L), where a sign is + "
     "with probability p.",

@@ -34,7 +34,7 @@ def measure(context: TrainingContext, floor) -> Evidence:
     return Evidence(rows=(Compared(name="below the floor", difference=below, scale=1.0, roundings=4.0 * terms),))
 
 
-FIRST = Claim(
+FIRST = Claim.single(
     id="mine/error_is_never_below_half_to_the_l",
     statement="Along population descent of level B the 0-1 error is never below 2^-L.",
     formula=r"\Pr(e f \le 0) \ge 2^{-L}",
@@ -43,8 +43,8 @@ FIRST = Claim(
     asserts=lambda: first_floor,
     measure=measure,
     rule=RoundOff(reason="4 unit round-offs for each of the 2 K1 (L + 1) prompts whose probabilities are summed"),
-    negative_control=NegativeControl(
-        name="never right", statement="the error is always 1", asserts=lambda: lambda _regime: 1.0
+    controls=(
+        NegativeControl(name="never right", statement="the error is always 1", asserts=lambda: lambda _regime: 1.0),
     ),
     rests_on=(ROUND_OFF,),
 )

@@ -101,10 +101,10 @@ def below(key, limit):  # a hypothesis
 
 
 def claim(id, statement, formula, measure, rule, right, wrong, *hypotheses, ground=ps.Ground.STATISTICS, **more):
-    more["negative_control"] = ps.NegativeControl(name="a near miss", asserts=lambda: wrong)
+    more["controls"] = (ps.NegativeControl(name="a near miss", asserts=lambda: wrong),)
     more["rests_on"] = (ps.Basis(ground=ground, text="SGD as it is defined" if hypotheses else "SymPy"),)
     more |= {"measure": measure, "rule": rule, "hypotheses": hypotheses}
-    return ps.Claim(id=id, statement=statement, formula=formula, asserts=lambda: right, **more)
+    return ps.Claim.single(id=id, statement=statement, formula=formula, asserts=lambda: right, **more)
 
 
 N, WITHIN, BELOW = 100_000, ps.Equivalence(margin=0.1, reason="a tenth"), ps.UpperBound(reason="a sum of bounds")
@@ -129,7 +129,7 @@ CLAIMS = (
 WRONG = (("coefficient", "1% more variance", VARIANCE * sp.Rational(101, 100)), ("exponent", "q^(t+1)", q ** (t + 1)),
          ("dropped term", "variance without 1 - q^2", VARIANCE * (1 - q**2)), ("constant", "floor 5% less", lambda r: bound(r, 0.95)),
          ("rate", "5% faster", 1.05))
-PLANTS = [ps.Plant(operator=operator, name=name, claims=(one.id,), asserted=lambda _claim, x=wrong: x, regime=Regime())
+PLANTS = [ps.Plant(operator=operator, name=name, claims=(one.id,), asserted=lambda _part, x=wrong: x, regime=Regime())
           for one, (operator, name, wrong) in zip(CLAIMS, WRONG, strict=True)]
 THEORY = ps.Theory(
     name="noisy_quadratic", title="SGD on a noisy quadratic", regime=Regime, claims=CLAIMS, context=Simulation,

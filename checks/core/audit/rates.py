@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from polyseme.checks.core.claim import Claim, Verdict
+from polyseme.checks.core.claim import Part, Verdict
 from polyseme.checks.core.context import Context
 from polyseme.checks.core.rules.bound import proportion_interval
 from polyseme.checks.core.theory import Detection, Theory
@@ -44,25 +44,27 @@ def rates(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rate]:
     """The detection rate of each planted coefficient over random regimes; undecided and missing trials count as missed."""
-    asserted, rng, claim = detection.asserted(), np.random.default_rng(seed), theory.claim(detection.claim)
+    asserted, rng, part = (
+        detection.asserted(),
+        np.random.default_rng(seed),
+        theory.claim(detection.claim).part(detection.part),
+    )
     smallest: dict[str, list[float]] = {name: [] for name in asserted}
     for number in range(trials):
         context = theory.context(detection.draw(rng), level=level)
-        for name, delta in _thresholds(claim, context, asserted, detection.delta):
+        for name, delta in _thresholds(part, context, asserted, detection.delta):
             smallest[name].append(delta)
         if progress:
             progress(number + 1, trials)
     return [_rate(name, deltas) for name, deltas in smallest.items()]
 
 
-def _thresholds(
-    claim: Claim, context: Context, asserted: Mapping[str, Any], size: float
-) -> Iterator[tuple[str, float]]:
+def _thresholds(part: Part, context: Context, asserted: Mapping[str, Any], size: float) -> Iterator[tuple[str, float]]:
     """For each planted error the smallest delta that this trial would refute; infinite if it does not refute that size."""
     for name, wrong in asserted.items():
         try:
-            evidence = claim.measure(context, wrong)
-            judgement = claim.rule.judge(evidence, level=context.level)
+            evidence = part.measure(context, wrong)
+            judgement = part.rule.judge(evidence, level=context.level)
         except PolysemeError:
             yield name, float("inf")
             continue

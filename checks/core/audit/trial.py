@@ -8,10 +8,9 @@ import numpy as np
 
 from polyseme.checks.core.claim import Claim, Verdict
 from polyseme.checks.core.context import Context
-from polyseme.checks.core.evaluation import grant, judge
+from polyseme.checks.core.outcome import trial
 from polyseme.checks.core.rules.bound import proportion_interval
 from polyseme.checks.core.theory import Plant, Theory
-from polyseme.errors import PolysemeError
 from polyseme.regime import BaseRegime
 
 # Regimes in which a planted recursion that nothing caught is looked for a difference.
@@ -97,17 +96,8 @@ def _in_more_regimes(plant: Plant, claims: Sequence[Claim], bench: Bench) -> dic
 
 def _verdict(plant: Plant, claim: Claim, bench: Bench) -> str:
     """What the claim's own rule says of the planted assertion; a word for what could not be judged."""
-    try:
-        here, hypotheses = grant(claim, bench.context(plant.regime), plant.dropped)
-        if any(x["holds"] is False for x in hypotheses):
-            return str(Verdict.NOT_APPLICABLE)
-        return str(judge(claim, here, plant.asserted(claim))[1].verdict)
-    except PolysemeError:
-        return str(Verdict.MISSING)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # an error so gross that the theory cannot even be run; counted as broken, never as caught
-        return str(Verdict.ERROR)
+    # An error so gross that the theory cannot even be run is counted as broken, never as caught.
+    return str(trial(claim, bench.context(plant.regime), drop=plant.dropped, asserted=plant.asserted).verdict)
 
 
 def _separating_regime(plant: Plant, bench: Bench) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import kstest, kstwo
 
 from polyseme.checks.core.claim import Judgement, Rule, Verdict
-from polyseme.checks.core.evaluation import judge
 from polyseme.checks.core.evidence import Bounded, Counted, Distance, Estimated, Evidence, Points
+from polyseme.checks.core.outcome import trial
 from polyseme.checks.core.rules.bound import UpperBound, proportion_interval
 from polyseme.checks.core.rules.distribution import Distribution
 from polyseme.checks.core.rules.equivalence import Equivalence
@@ -204,7 +204,7 @@ def false_alarms(
         alarms, claim = 0, theory.claim(identifier)
         for number in range(real):
             context = theory.context(material.regime.reseeded(seed + 1000 + number), level=level)
-            alarms += judge(claim, context, claim.asserts())[1].verdict == Verdict.REFUTED
+            alarms += trial(claim, context, drop=()).verdict == Verdict.REFUTED
             done += 1
             if progress:
                 progress(done, total)

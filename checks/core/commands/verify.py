@@ -39,10 +39,11 @@ def claims(claim_files: ClaimFiles = None, theory_file: TheoryFile = None) -> No
 
         registry, problems = registry_with(theory_of(theory_file=theory_file), claim_files)
         for claim in registry:
-            how = f"{claim.rule.name}{', statistical' if claim.rule.is_statistical else ''}"
+            rules = dict.fromkeys(part.rule.name for part in claim.parts)
+            how = f"{', '.join(rules)}{', statistical' if claim.is_statistical else ''}"
             typer.echo(f"{claim.id}\n    {claim.statement}\n    judged: {how}; about {claim.scope}")
-            if claim.hypotheses:
-                typer.echo(f"    needs: {', '.join(x.key for x in claim.hypotheses)}")
+            if claim.asked:
+                typer.echo(f"    needs: {', '.join(x.key for x in claim.asked)}")
     end_with(problems)
 
 

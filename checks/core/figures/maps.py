@@ -99,10 +99,13 @@ def draw_map(
         sheet = profile_of(swept, name, keys[0], show)
         plane = Plane.along(swept, sheet.x, theory.regime)
     sheet = replace(
-        sheet, is_share=any(each.facts.is_share(show) for each in registered if each.id == name and each.facts)
+        sheet,
+        is_share=any(
+            part.facts.is_share(show) for each in registered if each.id == name for part in each.parts if part.facts
+        ),
     )
     boundaries = boundaries_of(theory.boundaries, name, show)
-    hypotheses = next((each.hypotheses for each in registered if each.id == name), ())
+    hypotheses = next((each.asked for each in registered if each.id == name), ())
     known = _known(swept, plane, boundaries, hypotheses)
     note = _note(swept, plane, sheet, known, boundaries)
     return Map(

@@ -1,4 +1,4 @@
-"""The figure that shows by which margin each claim holds, and how far outside its wrong controls is."""
+"""The figure that shows by which margin each claim holds, and how far outside its negative controls are."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyseme.checks.core.figures.palette import ALLOWED, GREEN, GREY, INK, LANE, RED, STONE
 from polyseme.checks.core.figures.style import style
+from polyseme.checks.core.records import decisive
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -18,10 +19,9 @@ _NAMES, _REMARKS, _HEAD, _FOOT = 2.75, 1.05, 0.60, 0.55  # inches of margin on e
 
 
 def measured_against_allowed(records: Sequence[Mapping[str, Any]]) -> "matplotlib.figure.Figure":
-    """One row per claim: measured value (dot), largest allowed value (tick), wrong controls's value (cross).
+    """One row per claim: measured value (dot), largest allowed value (tick), what each negative control measured (cross).
 
-    `records` are the claims of results.json, of which `id`, `family`, `verdict`, `measured`, `bound` and
-    `control` are read. The axis is logarithmic over all positive values; an exact 0 (and, with its value, a
+    `records` are the claims of results.json; of a claim with several parts the decisive one is shown. The axis is logarithmic over all positive values; an exact 0 (and, with its value, a
     negative number) is in a lane on the left, a number above 1e6 or infinity in one on the right,
     with its value: a wrong theory may be wrong by any amount. What has no number has no mark, and the margin
     says so. The shaded bar is what the claim's rule allows, from 0 to the tick.
@@ -53,7 +53,10 @@ class _Lanes:
 
     def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
         shown = [
-            _number(part.get(key)) for record in records for part in _parts(record) for key in ("measured", "bound")
+            _number(x[key])
+            for part in map(decisive, records)
+            for x in (part, *part["controls"])
+            for key in ("measured", "bound")
         ]
         decades = [math.log10(value) for value in shown if 0 < value <= OFF_SCALE] or [0.0]
         self.low, self.high = (
@@ -92,13 +95,13 @@ class _Lanes:
 
 def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, Any], y: float) -> None:
     """One claim: its name, three marks, and in the right margin what the marks do not say."""
-    claim, *controls = _parts(record)
+    part = decisive(record)
     supported = record["verdict"] == "supported"
     remarks = [] if supported else [str(record["verdict"]).replace("_", " ")]
     name = str(record["id"]).partition("/")[2].replace("_", " ")
     name = name if len(name) <= 48 else f"{name[:47]}…"
     axes.annotate(name, (0, y), (12 - 72 * _NAMES, 0), **_beside(axes), size=8, color=INK if supported else GREY)
-    bound, measured = _number(claim.get("bound")), _number(claim.get("measured"))
+    bound, measured = _number(part["bound"]), _number(part["measured"])
     if not math.isnan(bound):
         axes.plot(
             [axes.get_xlim()[0], lanes.at(bound)],
@@ -124,7 +127,7 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
             zorder=5,
         )
     # What shares a lane is distinguished by its number alone.
-    numbers = [(measured, INK), *((_number(part.get("measured")), RED) for part in controls)]
+    numbers = [(measured, INK), *((_number(control["measured"]), RED) for control in part["controls"])]
     placed: list[float] = []
     for value, colour in numbers:
         if value <= 0 or value > OFF_SCALE:
@@ -142,8 +145,8 @@ def _draw_row(axes: "matplotlib.axes.Axes", lanes: _Lanes, record: Mapping[str, 
             )
     if bound > OFF_SCALE:
         remarks.append(f"allowed: {_large(bound)}")
-    for part in controls:
-        value = _number(part.get("measured"))
+    for control in part["controls"]:
+        value = _number(control["measured"])
         if math.isnan(value):
             remarks.append("control: no number")
         else:
@@ -168,7 +171,7 @@ def _legend() -> tuple[list[Any], list[str]]:
         "measured, supported",
         "measured, any other verdict",
         "allowed up to the tick",
-        "wrong controls",
+        "negative controls",
     ]
 
 
@@ -179,11 +182,6 @@ def _rows(records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any] 
     for family in families:
         rows += [(None, family), *((record, family) for record in records if record["family"] == family)]
     return rows
-
-
-def _parts(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The claim, and its wrong controls if it has one."""
-    return [record, *([record["control"]] if record.get("control") else [])]
 
 
 def _number(value: object) -> float:

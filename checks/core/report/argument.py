@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from polyseme.checks.core.claim import VERDICTS
+from polyseme.checks.core.records import hypotheses_of, is_statistical
 from polyseme.checks.core.theory import FigureEntry, Step, step_of
 
 Record = Mapping[str, Any]
@@ -39,7 +40,7 @@ class ClaimView:
     @property
     def kind(self) -> str:
         """Whether chance has a part in the verdict."""
-        return "statistical" if self.record["statistics"] else "exact"
+        return "statistical" if is_statistical(self.record) else "exact"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def _links(ends: Sequence[tuple[str, str]], place: Mapping[str, int], verdicts: 
 def _view(record: Record, records: Sequence[Record], plates: Sequence[Plate]) -> ClaimView:
     below = _all_below(record, {x["id"]: x for x in records})
     lacking = [x for x in records if x["id"] in below and x["verdict"] != "supported"]
-    hypotheses = [f"{x['name']} {x['got']}" for x in record["hypotheses"]]
+    hypotheses = [f"{x['name']} {x['got']}" for x in hypotheses_of(record)]
     return ClaimView(
         record=record,
         users=tuple(x["id"] for x in records if record["id"] in x["uses"]),

@@ -74,15 +74,15 @@ _WIDTH, _HEIGHT, _EDGE, _ZERO = 240, 26, 9, 26
 _FAR = 6.0  # decades beyond the allowed value at which the axis ends: a wrong theory may be wrong by any amount
 
 
-def strip(record: Mapping[str, Any]) -> Markup:
-    """A small picture of one claim on a logarithmic axis: what is allowed (bar), measured (dot), and the negative control (cross).
+def strip(part: Mapping[str, Any]) -> Markup:
+    """A small picture of one part of a claim on a logarithmic axis: what is allowed (bar), measured (dot), and each negative control (cross).
 
     Nothing where there is no allowed value, or a number that has no place on such an axis. What is not positive stands on the left
     edge, which is no part of the axis; what is off scale on the right edge.
     """
-    control = record["control"] or {}
-    numbers = {name: plain(x) for name, x in (("measured", record["measured"]), ("allowed", record["bound"]))}
-    numbers["control"] = plain(control.get("measured"))
+    numbers = {name: plain(x) for name, x in (("measured", part["measured"]), ("allowed", part["bound"]))}
+    controls = {f"control {number}": plain(x["measured"]) for number, x in enumerate(part["controls"])}
+    numbers |= controls
     if numbers["allowed"] is None or numbers["measured"] is None:
         return Markup("")
     known = {name: x for name, x in numbers.items() if x is not None}
@@ -95,11 +95,10 @@ def strip(record: Mapping[str, Any]) -> Markup:
         f'<rect class="allowed" x="{_EDGE}" width="{places["allowed"] - _EDGE:.1f}" y="{y - 4}" height="8" rx="2"/>',
         f'<line class="bound" x1="{places["allowed"]:.1f}" x2="{places["allowed"]:.1f}" y1="{y - 8}" y2="{y + 8}"/>',
     ]
-    if "control" in places:
-        x = places["control"]
-        parts.append(f'<path class="control" d="M{x - 4:.1f} {y - 4}l8 8m0 -8l-8 8"/>')
+    crosses = (places[name] for name in controls if name in places)
+    parts += [f'<path class="control" d="M{x - 4:.1f} {y - 4}l8 8m0 -8l-8 8"/>' for x in crosses]
     parts.append(f'<circle class="measured" cx="{places["measured"]:.1f}" cy="{y}" r="4.5"/>')
-    label = ", ".join(f"{'negative control' if name == 'control' else name} {x:.3g}" for name, x in known.items())
+    label = ", ".join(f"{'negative control' if name in controls else name} {x:.3g}" for name, x in known.items())
     return Markup(
         '<svg class="strip" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">{}</svg>'
     ).format(_WIDTH, _HEIGHT, _WIDTH, _HEIGHT, label, Markup("".join(parts)))

@@ -9,6 +9,7 @@ from polyseme.checks.core.budget import SUITE_FALSE_ALARM
 from polyseme.checks.core.claim import VERDICTS
 from polyseme.checks.core.evidence import in_words
 from polyseme.checks.core.provenance import GROUNDS
+from polyseme.checks.core.records import decisive, is_statistical
 from polyseme.checks.core.report.argument import home, plates_of, steps_of
 from polyseme.checks.core.report.drawing import inlined, steps_graph, strip
 from polyseme.checks.core.report.evidence import evidence_tables, fact_tables
@@ -57,7 +58,7 @@ def page(run: Run) -> str:
             grounds={ground: sum(ground in record["in_the_end"] for record in records) for ground in GROUNDS},
             meanings=GROUNDS,
             budget=SUITE_FALSE_ALARM,
-            statistical=[record for record in records if record["statistics"]],
+            statistical=[(record, part) for record in records for part in record["parts"] if part["statistics"]],
         )
     )
 
@@ -88,6 +89,8 @@ def environment(meanings: Mapping[str, str], *folders: Path) -> Environment:
         "evidence_tables": evidence_tables,
         "fact_tables": fact_tables,
         "drawn": lambda plate: inlined(plate.entry, f"f{plate.number}"),
+        "decisive": decisive,
+        "is_statistical": is_statistical,
         "strip": strip,
         "steps_graph": steps_graph,
         "light": variables(dark=False),

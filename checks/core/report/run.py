@@ -173,14 +173,10 @@ class _Basis(_Loose):
     text: str
 
 
-class _Record(_Loose):
-    """What the page reads of a record of results.json; a later version may say more."""
+class _Part(_Loose):
+    """What the page reads of one part of a claim."""
 
-    id: Annotated[str, Field(min_length=1)]
-    family: str
-    statement: str
-    formula: str
-    section: str
+    name: str
     verdict: Verdict
     sentence: str
     measured: Number
@@ -191,8 +187,22 @@ class _Record(_Loose):
     rule: str
     statistics: _Statistics | None
     hypotheses: list[_Hypothesis]
-    control: _Control | None
+    controls: list[_Control]
     evidence: Any
+
+
+class _Record(_Loose):
+    """What the page reads of a record of results.json; a later version may say more."""
+
+    id: Annotated[str, Field(min_length=1)]
+    family: str
+    statement: str
+    formula: str
+    section: str
+    verdict: Verdict
+    sentence: str
+    hypotheses: list[_Hypothesis]
+    parts: Annotated[list[_Part], Field(min_length=1)]
     rests_on: list[_Basis]
     uses: list[str]
     fully_supported: bool | None
@@ -312,6 +322,8 @@ def _records(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise PolysemeError(f"{path.parent}: got a folder without results.json, expected one with it; {_AGAIN}")
     records = _parsed(path)
+    if isinstance(records, list):
+        records = [_with_parts(x) for x in records]
     try:
         TypeAdapter(list[_Record]).validate_python(records)
     except ValidationError as error:
@@ -322,6 +334,19 @@ def _records(path: Path) -> list[dict[str, Any]]:
     if not records:
         raise PolysemeError(f"{path}: got no claims, expected at least one; {_AGAIN}")
     return records
+
+
+OF_A_PART = ("measured", "measured_text", "bound", "slack", "reason", "rule", "statistics", "evidence")
+
+
+def _with_parts(record: Any) -> Any:
+    """A record as it is written now: older versions had one part and one control, whose fields were those of the claim."""
+    if not isinstance(record, dict) or "parts" in record or not set(OF_A_PART) <= set(record):
+        return record
+    part = {key: record[key] for key in ("verdict", "sentence", *OF_A_PART)}
+    control = record.get("control")
+    part |= {"name": "", "hypotheses": [], "controls": [control] if control else []}
+    return {key: x for key, x in record.items() if key not in (*OF_A_PART, "control")} | {"parts": [part]}
 
 
 def _parsed(path: Path) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyseme.checks.core.claim import VERDICTS
+from polyseme.checks.core.records import hypotheses_of
 
 _WORDS = {
     "supported": "supported",
@@ -87,7 +88,7 @@ def unmet(records: Iterable[Mapping[str, Any]]) -> list[Condition]:
     outside = [record for record in records if record["verdict"] == "not_applicable"]
     found: dict[tuple[str, str], list[str]] = {}
     for record in outside:
-        lacking = [(x["name"], x["got"]) for x in record["hypotheses"] if x["holds"] is False]
+        lacking = [(x["name"], x["got"]) for x in hypotheses_of(record) if x["holds"] is False]
         for pair in dict.fromkeys(lacking or [(record["sentence"], "")]):
             found.setdefault(pair, []).append(record["id"])
     return _conditions(found)
@@ -98,7 +99,7 @@ def met(records: Iterable[Mapping[str, Any]]) -> list[Condition]:
     found: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record["verdict"] != "not_applicable":
-            for pair in dict.fromkeys((x["name"], x["got"]) for x in record["hypotheses"] if x["holds"]):
+            for pair in dict.fromkeys((x["name"], x["got"]) for x in hypotheses_of(record) if x["holds"]):
                 found.setdefault(pair, []).append(record["id"])
     return _conditions(found)
 

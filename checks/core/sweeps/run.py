@@ -91,7 +91,7 @@ def lay_out(
         raise PolysemeError(
             f"{grid.source}: the design is empty: no point is inside the hypotheses of all claims; widen the ranges, or name hypotheses in drop = [...]"
         )
-    family = points * sum(claim.rule.is_statistical for claim in grid.claims)
+    family = points * sum(part.rule.is_statistical for claim in grid.claims for part in claim.parts)
     judged = Judged(
         theory=reference_to(grid.theory),
         claims=tuple(claim.id for claim in grid.claims),
@@ -261,8 +261,9 @@ def _settled(layout: Layout, folder: Folder, digests: Sequence[str]) -> dict[tup
     for number, digest in enumerate(digests):
         outcome = folder.outcome(digest, layout.judged)
         for record in outcome["records"] if outcome else ():
-            if record["statistics"] and record["statistics"]["p_support"] is not None:
-                records.append({**record, "control": {"verdict": record["control"]}})
+            numbers = [part["statistics"] for part in record["parts"] if part["statistics"]]
+            if any(x["p_support"] is not None for x in numbers):
+                records.append(record)
                 places.append((number, record["id"]))
     settle_records(records, layout.family)
     return {

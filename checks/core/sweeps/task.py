@@ -23,13 +23,14 @@ from types import FrameType
 from typing import Any, Literal
 
 from polyseme.checks.core.context import ONE_OF_A_HUNDRED
+from polyseme.checks.core.records import controls_of, decisive, traceback_in
 from polyseme.checks.core.theories import TheoryReference, reference_to
 from polyseme.checks.core.theory import Source, Theory
 from polyseme.errors import PolysemeError
 from polyseme.regime import BaseRegime
 
 # Changes with whatever makes a kept point mean something else.
-FORMAT = 1
+FORMAT = 2
 _JUDGING = (
     "budget",
     "claim",
@@ -38,6 +39,7 @@ _JUDGING = (
     "evidence",
     "own_claims",
     "provenance",
+    "records",
     "spelling",
     "theories",
     "theory",
@@ -168,7 +170,7 @@ def _tried(claim: Any, context: Any, judged: Judged) -> tuple[dict[str, Any], st
         with _at_most(judged.seconds, late):
             record = evaluate_claim(claim, context, replay="", drop=judged.drop)
             if not late:  # whatever a check makes of an interruption is no verdict
-                return slim(record), record.get("traceback", "")
+                return slim(record), traceback_in(record)
     except OverTime:  # raised beside the check, while its record was written
         pass
     trace, *_ = late
@@ -201,15 +203,33 @@ def prepare(reference: TheoryReference) -> Theory:
 
 def slim(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a table holds of a record: no evidence but facts that are single numbers, words or yes and no."""
-    control, statistics = record["control"], record["statistics"]
-    facts = record["evidence"].get("facts", {}) if record["evidence"] else {}
-    kept = ("id", "verdict", "sentence", "measured", "bound", "seconds")
+    part = decisive(record)
+    fates = {control["verdict"] for control in controls_of(record)}
+    facts: dict[str, Any] = {}
+    for one in record["parts"]:
+        facts |= one["evidence"].get("facts", {})
     return {
-        **{key: record[key] for key in kept},
-        "control": control["verdict"] if control else None,
-        "statistics": {key: statistics[key] for key in ("p_support", "p_refute", "samples")} if statistics else None,
+        **{key: record[key] for key in ("id", "verdict", "sentence", "seconds")},
+        **{key: part[key] for key in ("measured", "bound")},
+        "control": min(fates, key=lambda fate: fate == "refuted") if fates else None,
+        "statistics": _p_values(part),
+        "parts": [_slim_part(one) for one in record["parts"]],
         "facts": {key: x for key, x in facts.items() if isinstance(x, bool | int | float | str)},
     }
+
+
+def _slim_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    """What Holm's procedure needs of a part."""
+    return {
+        **{key: part[key] for key in ("name", "verdict", "sentence", "measured", "bound")},
+        "statistics": _p_values(part),
+        "controls": [{"verdict": control["verdict"]} for control in part["controls"]],
+    }
+
+
+def _p_values(part: Mapping[str, Any]) -> dict[str, Any] | None:
+    statistics = part["statistics"]
+    return {key: statistics[key] for key in ("p_support", "p_refute", "samples")} if statistics else None
 
 
 def failed(task: Task, sentence: str, trace: str = "") -> dict[str, Any]:
@@ -222,7 +242,7 @@ def failed(task: Task, sentence: str, trace: str = "") -> dict[str, Any]:
 
 def _without_verdict(name: str, sentence: str) -> dict[str, Any]:
     nothing = {"measured": None, "bound": None, "seconds": math.nan, "control": None, "statistics": None, "facts": {}}
-    return {"id": name, "verdict": "error", "sentence": sentence, **nothing}
+    return {"id": name, "verdict": "error", "sentence": sentence, **nothing, "parts": []}
 
 
 def _known(theory: Theory, files: tuple[tuple[str, str], ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
 
-from polyseme.checks.core.claim import Claim
+from polyseme.checks.core.claim import Claim, Part
 from polyseme.checks.core.theory import AuditMaterial, Detection, Plant
 from polyseme.checks.multi_concept.audit.operators import DELTA, RECURSION, SYSTEM, coefficient
 from polyseme.checks.multi_concept.claims import CLAIMS
@@ -52,8 +52,8 @@ def of_recursion(operator: str, name: str, wrong: Recursion) -> Plant:
     """A wrong level-B recursion, for the logistic loss and the ReLU, as a plant."""
     compiled = lru_cache(1)(lambda: compile_recursion(wrong))
 
-    def asserted(claim: Claim) -> Any:
-        return wrong if isinstance(claim.asserts(), Recursion) else (lambda _regime: compiled())
+    def asserted(part: Part) -> Any:
+        return wrong if isinstance(part.asserts(), Recursion) else (lambda _regime: compiled())
 
     return Plant(
         operator=operator,
@@ -85,7 +85,7 @@ def of_system(operator: str, name: str, wrong: System) -> Plant:
         kind="system",
         claims=SYSTEM_CLAIMS,
         regime=AUDIT_REGIME,
-        asserted=lambda _claim: lambda _regime: wrong,
+        asserted=lambda _part: lambda _regime: wrong,
     )
 
 
@@ -121,12 +121,12 @@ def scaled(value: Any, factor: sp.Rational) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be scaled")
 
 
-def _numbered(claim: Claim) -> list[tuple[str, str, Callable[[], Any]]]:
-    """(operator, name, wrong assertion) of a claim that asserts a statement; nothing for one that cannot carry an error."""
-    asserted = claim.asserts()
-    short = claim.id.partition("/")[2].replace("_", " ")
+def _numbered(claim: Claim, part: Part) -> list[tuple[str, str, Callable[[], Any]]]:
+    """(operator, name, wrong assertion) of a part that asserts a statement; nothing for one that cannot carry an error."""
+    asserted = part.asserts()
+    short = claim.id.partition("/")[2].replace("_", " ") + (f" {part.name}" if part.name else "")
     # What is judged from samples sees what its plan says, not one part in a hundred.
-    delta = 25 * DELTA if claim.rule.is_statistical else DELTA
+    delta = 25 * DELTA if part.rule.is_statistical else DELTA
     factors = [("coefficient", f"1 {'+' if f > 1 else '-'} {float(delta):g}", f) for f in (1 + delta, 1 - delta)]
     if claim.id not in UNSIGNED:
         factors.append(("sign", "-1", sp.S.NegativeOne))
@@ -137,7 +137,7 @@ def _numbered(claim: Claim) -> list[tuple[str, str, Callable[[], Any]]]:
     except TypeError:
         return []
     return [
-        (operator, f"{short}, times {name}", lambda factor=factor: scaled(claim.asserts(), factor))
+        (operator, f"{short}, times {name}", lambda factor=factor: scaled(part.asserts(), factor))
         for operator, name, factor in factors
     ]
 
@@ -152,36 +152,37 @@ IDEMPOTENTS = (
 UNSIGNED = ("gradient/noise_is_gaussian_with_the_stated_deviation", "closure/flow_limit_has_order_one")
 """A standard deviation and a time cannot be negative."""
 
-STATEMENTS = (
-    "algebra/concept_vectors_are_orthogonal",
-    "algebra/drawn_dictionary_has_the_stated_overlaps",
-    *IDEMPOTENTS,
-    "algebra/mean_sign_is_tanh",
-    "algebra/pooled_label_is_c_plus_ebar_d",
-    "algebra/attention_is_a_probability",
-    "gradient/closed_forms_equal_derivatives",
-    "gradient/any_prompt_matches_autograd",
-    "gradient/euler_identity",
-    "gradient/any_prompt_meets_euler_identity",
-    "gradient/drawn_prompts_follow_the_law",
-    "gradient/noise_is_gaussian_with_the_stated_deviation",
-    "closure/balance_decays_along_the_flow",
-    "closure/flow_limit_has_order_one",
+STATEMENTS: tuple[tuple[str, str], ...] = (
+    ("algebra/concept_vectors_are_orthogonal", ""),
+    ("algebra/drawn_dictionary_has_the_stated_overlaps", ""),
+    *((identifier, "") for identifier in IDEMPOTENTS),
+    ("algebra/mean_sign_is_tanh", ""),
+    ("algebra/pooled_label_is_c_plus_ebar_d", ""),
+    ("algebra/attention_is_a_probability", "in counts"),
+    ("gradient/closed_forms_equal_derivatives", ""),
+    ("gradient/any_prompt_matches_autograd", ""),
+    ("gradient/euler_identity", "as derived"),
+    ("gradient/euler_identity", "in the full model"),
+    ("gradient/drawn_prompts_follow_the_law", ""),
+    ("gradient/noise_is_gaussian_with_the_stated_deviation", ""),
+    ("closure/balance_decays_along_the_flow", ""),
+    ("closure/flow_limit_has_order_one", ""),
 )
-"""Claims that assert a formula, a table of them, or a number: each is scaled by 1 +- 0.01 (0.25 for samples) and by -1."""
+"""Claims, with their parts, that assert a formula, a table of them, or a number: each is scaled by 1 +- 0.01 (0.25 for samples) and by -1."""
 
 
 def statements() -> Iterator[Plant]:
     """Errors in what the other claims state, each put to its own claim."""
-    for identifier in STATEMENTS:
-        for operator, name, wrong in _numbered(BY_ID[identifier]):
+    for identifier, of_part in STATEMENTS:
+        claim = BY_ID[identifier]
+        for operator, name, wrong in _numbered(claim, claim.part(of_part)):
             yield Plant(
                 operator=operator,
                 name=name,
                 kind="statement",
                 claims=(identifier,),
                 regime=AUDIT_REGIME,
-                asserted=lambda _claim, wrong=wrong: wrong(),
+                asserted=lambda part, of=of_part, wrong=wrong: wrong() if part.name == of else part.asserts(),
                 proof=_both_signs_cancel if name.endswith("-1") and identifier in IDEMPOTENTS[1:] else None,
             )
     yield from _later()
@@ -204,7 +205,7 @@ def _later() -> Iterator[Plant]:
                 kind="statement",
                 claims=(identifier,),
                 regime=AUDIT_REGIME,
-                asserted=lambda _claim, late=late: late,
+                asserted=lambda _part, late=late: late,
             )
 
 
@@ -255,7 +256,7 @@ def widened() -> Iterator[Plant]:
             name=name,
             kind="quantifier",
             claims=(identifier,),
-            asserted=lambda claim: claim.asserts(),
+            asserted=lambda part: part.asserts(),
             regime=regime,
             dropped=frozenset({key}),
         )

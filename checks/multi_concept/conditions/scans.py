@@ -97,7 +97,7 @@ def read_table(folder: Path) -> Table:
     claims = sorted({row["claim"] for row in rows})
     if len(claims) != 1:
         raise PolysemeError(f"{path}: got {len(claims)} claims ({', '.join(claims)}), expected a table of one; {TYPE}")
-    facts = next((claim.facts for claim in CLAIMS if claim.id == claims[0]), None)
+    facts = next((part.facts for claim in CLAIMS if claim.id == claims[0] for part in claim.parts), None)
     facts = facts if facts and issubclass(facts, LearnedFacts) else None
     judged = [_with_facts(row, facts, path) for row in rows if row["verdict"] in _JUDGED]
     lost = [_with_facts(row, None, path) for row in rows if row["verdict"] in _LOST]

@@ -10,10 +10,11 @@ import pytest
 import sympy as sp
 
 from polyseme.checks.core.budget import SUITE_FALSE_ALARM, even_share, family_size
-from polyseme.checks.core.claim import Claim, Hypothesis, Judgement, NegativeControl, Plan, Verdict
+from polyseme.checks.core.claim import Claim, Hypothesis, Judgement, NegativeControl, Part, Plan, Verdict
 from polyseme.checks.core.evaluation import as_plain, evaluate_claim, exit_status
 from polyseme.checks.core.evidence import Compared, Estimated, Evidence, Exact, Fitted
 from polyseme.checks.core.provenance import STATISTICS, Basis, Ground, close_over_uses
+from polyseme.checks.core.records import decisive
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.core.rules.exact import Order
 from polyseme.checks.multi_concept.claims import CLAIMS
@@ -36,7 +37,7 @@ def measure(_context, asserted) -> Evidence:
     return Evidence(rows=(Fitted(name="order", order=asserted[0], half_width=asserted[1]),), facts={"n": 3})
 
 
-CLAIM = Claim(
+CLAIM = Claim.single(
     id="toy/order_is_one",
     statement="The order is one.",
     formula="p = 1",
@@ -45,14 +46,14 @@ CLAIM = Claim(
     asserts=lambda: GOOD,
     measure=measure,
     rule=Order(declared=1.0, margin=0.1, reason="a test"),
-    negative_control=NegativeControl(name="two", statement="The order is two.", asserts=lambda: BAD),
+    controls=(NegativeControl(name="two", statement="The order is two.", asserts=lambda: BAD),),
     rests_on=(STATISTICS, Basis(ground=Ground.PROOF, text="a proof")),
 )
 
 
 def tried(asserted=GOOD, control=BAD, **changes) -> dict:
-    wrong = dataclasses.replace(CLAIM.negative_control, asserts=lambda: control)
-    claim = dataclasses.replace(CLAIM, asserts=lambda: asserted, negative_control=wrong, **changes)
+    wrong = NegativeControl(name="two", statement="The order is two.", asserts=lambda: control)
+    claim = CLAIM.replace(**{"asserts": lambda: asserted, "controls": (wrong,)} | changes)
     return evaluate_claim(claim, TrainingContext(Regime()), replay="polyseme verify x.toml")
 
 
@@ -99,7 +100,8 @@ def test_outside_its_hypotheses_nothing_is_measured(hypotheses):
     assert record["verdict"] == "not_applicable"
     assert record["sentence"] == "needs a fine regime; here a bad one"
     assert [x["holds"] for x in record["hypotheses"]] == [x is HOLDS for x in hypotheses]
-    assert (record["measured"], record["bound"], record["control"], record["evidence"]) == (None, None, None, {})
+    (part,) = record["parts"]
+    assert (part["measured"], part["bound"], part["controls"], part["evidence"]) == (None, None, [], {})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,6 +143,52 @@ def test_what_is_no_evidence_or_no_judgement_is_an_error_and_no_crash(evidence, 
     assert sentence in record["sentence"]
 
 
+def of_parts(*parts, **changes) -> dict:
+    named = [dataclasses.replace(part, name=part.name or f"part {number}") for number, part in enumerate(parts)]
+    claim = dataclasses.replace(CLAIM, parts=tuple(named), **changes)
+    return evaluate_claim(claim, TrainingContext(Regime()), replay="")
+
+
+def part(asserted, *controls, **changes) -> Part:
+    wrong = tuple(NegativeControl(name=f"control {j}", asserts=lambda x=x: x) for j, x in enumerate(controls or (BAD,)))
+    return dataclasses.replace(CLAIM.part(), asserts=lambda: asserted, controls=wrong, **changes)
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict", "sentence"),
+    [
+        ((part(GOOD), part(GOOD)), "supported", "part 0: "),
+        ((part(GOOD), part(OPEN)), "inconclusive", "part 1: "),
+        ((part(OPEN), part(BAD)), "refuted", "part 1: "),
+        ((part(ValueError("a bug")), part(BAD)), "refuted", "part 1: "),
+        ((part(PolysemeError("no room")), part(GOOD)), "missing", "part 0: no room"),
+        ((part(GOOD), part(GOOD, hypotheses=(FAILS,))), "supported", "(not applicable: part 1)"),
+        ((part(BAD, hypotheses=(FAILS,)), part(OPEN)), "inconclusive", "(not applicable: part 0)"),
+        ((part(GOOD, hypotheses=(FAILS,)),) * 2, "not_applicable", "needs a fine regime; here a bad one"),
+        ((part(GOOD, BAD, GOOD), part(GOOD)), "error", "'control 1' was not refuted"),
+        ((part(GOOD, GOOD, BAD), part(GOOD)), "error", "'control 0' was not refuted"),
+    ],
+)
+def test_a_claim_is_as_good_as_the_worst_of_its_parts_that_apply(parts, verdict, sentence):
+    record = of_parts(*parts)
+    assert record["verdict"] == verdict
+    assert sentence in record["sentence"]
+
+
+def test_the_decisive_part_is_the_worst_and_then_the_nearest_to_its_bound():
+    near = (1.04, 0.01)
+    assert decisive(of_parts(part(GOOD), part(near)))["name"] == "part 1"
+    assert decisive(of_parts(part(near), part(GOOD)))["name"] == "part 0"
+    assert decisive(of_parts(part(near), part(BAD), part(OPEN)))["name"] == "part 1"
+
+
+def test_a_part_of_its_own_hypotheses_is_judged_where_they_are_dropped():
+    claim = dataclasses.replace(CLAIM, parts=(part(GOOD, hypotheses=(FAILS,)),))
+    context = TrainingContext(Regime())
+    assert evaluate_claim(claim, context, replay="")["verdict"] == "not_applicable"
+    assert evaluate_claim(claim, context, replay="", drop=("fine",))["verdict"] == "supported"
+
+
 def test_an_interrupt_is_not_a_verdict():
     with pytest.raises(KeyboardInterrupt):
         tried(KeyboardInterrupt())
@@ -148,11 +196,13 @@ def test_an_interrupt_is_not_a_verdict():
 
 def test_the_record_holds_the_evidence_the_judgement_and_the_control():
     record = tried(OPEN)
-    assert record["evidence"]["rows"] == [{"kind": "fitted", "name": "order", "order": 1.1, "half_width": 0.05}]
-    assert record["evidence"]["facts"] == {"n": 3}
-    assert record["bound"] == 0.1
-    assert record["measured"] == pytest.approx(0.15, rel=1e-12)  # 1.1 - 1 + 0.05 in doubles
-    assert record["control"] | {"sentence": ""} == {
+    (part,) = record["parts"]
+    assert part["evidence"]["rows"] == [{"kind": "fitted", "name": "order", "order": 1.1, "half_width": 0.05}]
+    assert part["evidence"]["facts"] == {"n": 3}
+    assert part["bound"] == 0.1
+    assert part["measured"] == pytest.approx(0.15, rel=1e-12)  # 1.1 - 1 + 0.05 in doubles
+    (control,) = part["controls"]
+    assert control | {"sentence": ""} == {
         "name": "two",
         "statement": "The order is two.",
         "verdict": "refuted",
@@ -236,11 +286,12 @@ def test_every_verdict_has_an_exit_status():
 
 def test_the_false_alarm_budget_is_shared_by_the_statistical_claims():
     family = family_size(CLAIMS)
-    assert family == sum(claim.plan is not None for claim in CLAIMS)
-    assert 1 <= sum(isinstance(claim.rule, Equivalence) for claim in CLAIMS) < family < len(CLAIMS)
+    parts = [part for claim in CLAIMS for part in claim.parts]
+    assert family == sum(part.plan is not None for part in parts)
+    assert 1 <= sum(isinstance(part.rule, Equivalence) for part in parts) < family < len(parts)
     # Two directions for each.
     assert even_share(family) * 2 * family == pytest.approx(SUITE_FALSE_ALARM, rel=1e-15)  # one division
-    two = [dataclasses.replace(CLAIM, rule=Equivalence(margin=0.1, reason="a test"))] * 2 + [CLAIM]
+    two = [CLAIM.replace(rule=Equivalence(margin=0.1, reason="a test"))] * 2 + [CLAIM]
     assert family_size(two) == 2
     assert family_size([CLAIM]) == 1, "no division by zero"
 
@@ -271,11 +322,12 @@ def test_evidence_becomes_strict_json(row):
 
 def test_a_record_with_infinities_is_written_as_strict_json(tmp_path: Path):
     # As of a negative control that diverged, whose difference is infinite.
-    record = tried() | {"measured": float("inf"), "bound": float("nan")}
+    record = tried()
+    record["parts"][0] |= {"measured": float("inf"), "bound": float("nan")}
     save_json(tmp_path / "r.json", [record])
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
     (again,) = json.loads((tmp_path / "r.json").read_text(), parse_constant=refuse)
-    assert (again["measured"], again["bound"]) == ("Infinity", "NaN")
+    assert (again["parts"][0]["measured"], again["parts"][0]["bound"]) == ("Infinity", "NaN")

@@ -41,11 +41,12 @@ SEEN = Seen(
 
 def recorded(facts: Facts | Mapping) -> dict:
     """A record of results.json."""
-    return {"id": "family/claim", "evidence": json.loads(as_json(as_plain(Evidence(rows=(), facts=facts))))}
+    evidence = json.loads(as_json(as_plain(Evidence(rows=(), facts=facts))))
+    return {"id": "family/claim", "parts": [{"name": "", "evidence": evidence}]}
 
 
 def test_facts_are_written_by_the_names_of_their_fields_and_have_no_kind():
-    facts = recorded(SEEN)["evidence"]["facts"]
+    facts = recorded(SEEN)["parts"][0]["evidence"]["facts"]
     assert facts["lines"] == [{"batch": 8, "values": [1.0, 2.0]}, {"batch": 64, "values": [0.5]}]
     assert list(facts) == ["steps", "share_learned", "all_learned", "least", "lines", "of_each"]
 
@@ -57,14 +58,14 @@ def test_what_is_read_is_what_was_written():
 
 
 def test_facts_are_found_by_their_claim():
-    records = [{"id": "family/other", "evidence": {}}, recorded(SEEN)]
+    records = [{"id": "family/other", "parts": [{"name": "", "evidence": {}}]}, recorded(SEEN)]
     assert Seen.find(records, "family/claim") == Seen.of(records[1])
     assert Seen.find(records, "family/other") is None and Seen.find(records, "family/none") is None
 
 
 def test_a_space_and_an_underscore_are_the_same():
     assert Line.read({"batch": 1, "values": []}, source="x") == Line.read({"batch": 1, "values": []}, source="y")
-    spaced = {name.replace("_", " "): value for name, value in recorded(SEEN)["evidence"]["facts"].items()}
+    spaced = {name.replace("_", " "): value for name, value in recorded(SEEN)["parts"][0]["evidence"]["facts"].items()}
     assert Seen.read(spaced, source="x") == Seen.of(recorded(SEEN))
 
 

@@ -13,7 +13,8 @@ from polyseme.checks.core import falsify
 from polyseme.checks.core.claim import Hypothesis, Verdict
 from polyseme.checks.core.differences import changed
 from polyseme.checks.core.evidence import Estimated, Evidence
-from polyseme.checks.core.falsify import search, trial
+from polyseme.checks.core.falsify import search
+from polyseme.checks.core.outcome import trial
 from polyseme.checks.core.rules.equivalence import Equivalence
 from polyseme.checks.core.search_space import regimes
 from polyseme.checks.multi_concept import controls
@@ -125,7 +126,7 @@ def test_nothing_is_found_against_level_b():
 
 
 def test_a_wrong_theory_is_broken():
-    wrong = dataclasses.replace(LEVEL_B, asserts=controls.compiled(controls.flip_softmax_variance))
+    wrong = LEVEL_B.replace(asserts=controls.compiled(controls.flip_softmax_variance))
     assert search(wrong, THEORY, budget=30, level=LEVEL).counterexample
 
 
@@ -133,7 +134,9 @@ def test_a_wrong_theory_is_broken():
 
 
 def toy(measure, **changes):
-    return dataclasses.replace(LEVEL_B, id="toy/claim", hypotheses=(), measure=measure, asserts=lambda: None, **changes)
+    return LEVEL_B.replace(
+        **{"id": "toy/claim", "hypotheses": (), "measure": measure, "asserts": lambda: None} | changes
+    )
 
 
 def test_a_chance_refutation_is_not_confirmed():

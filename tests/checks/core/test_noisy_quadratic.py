@@ -36,7 +36,7 @@ def test_every_claim_is_supported_and_every_near_miss_refuted(verified):
     records = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert len(records) == 5
     assert {record["verdict"] for record in records} == {"supported"}
-    assert {record["control"]["verdict"] for record in records} == {"refuted"}
+    assert {record["parts"][0]["controls"][0]["verdict"] for record in records} == {"refuted"}
 
 
 def test_the_report_is_in_the_steps_of_the_argument_and_can_be_written_again(verified):
@@ -102,7 +102,8 @@ def test_verdicts_from_python_are_those_of_the_command(verified):
     table = polyseme.verify(theory=QUADRATIC)
     assert list(table) == list(records)
     for name, one in table.items():
-        assert (one.record["measured"], one.record["bound"]) == (records[name]["measured"], records[name]["bound"])
+        here, there = one.record["parts"][0], records[name]["parts"][0]
+        assert (here["measured"], here["bound"]) == (there["measured"], there["bound"])
     assert table.exit_status == 0
     html = table._repr_html_()
     assert html.count("<tr>") == 6 and "✓ supported" in html and BOUND in html

@@ -24,7 +24,7 @@ from polyseme.checks.core.rules.exact import RoundOff
 def measure(context, asserted):
     return Evidence(rows=(Compared(name="L", difference=float(abs(asserted - context.regime.prompt.L)), scale=1.0, roundings=1.0),))
 
-ONE = Claim(
+ONE = Claim.single(
     id="mine/there_are_four_demonstrations",
     statement="There are four demonstrations in this regime.",
     formula="L = 4",
@@ -32,7 +32,7 @@ ONE = Claim(
     asserts=lambda: 4,
     measure=measure,
     rule=RoundOff(reason="whole numbers"),
-    negative_control=NegativeControl(name="five", statement="There are five.", asserts=lambda: 5),
+    controls=(NegativeControl(name="five", statement="There are five.", asserts=lambda: 5),),
     rests_on=(ROUND_OFF,),
 )
 CLAIMS = (ONE,)
@@ -75,13 +75,22 @@ BAD = {
     "a number": ("CLAIMS = (3,)", "entry 1 of CLAIMS is 3, expected a Claim"),
     "no control": (
         edited(
-            '    negative_control=NegativeControl(name="five", statement="There are five.", asserts=lambda: 5),\n', ""
+            '    controls=(NegativeControl(name="five", statement="There are five.", asserts=lambda: 5),),\n',
+            "",
         ),
-        "a claim needs negative_control = NegativeControl(...)",
+        "needs controls = (NegativeControl(...),)",
     ),
     "control is None": (
         edited('NegativeControl(name="five", statement="There are five.", asserts=lambda: 5)', "None"),
         "has no negative control",
+    ),
+    "no parts": (
+        edited("CLAIMS = (ONE,)", "import dataclasses\nCLAIMS = (dataclasses.replace(ONE, parts=()),)"),
+        "has the parts ()",
+    ),
+    "two parts of one name": (
+        edited("CLAIMS = (ONE,)", "import dataclasses\nCLAIMS = (dataclasses.replace(ONE, parts=ONE.parts * 2),)"),
+        "has parts of one name",
     ),
     "an id of ours": (
         edited("mine/there_are_four_demonstrations", "closure/dead_blocks_stay_dead"),
@@ -137,7 +146,7 @@ def test_a_claim_of_ones_own_is_tried_like_any_other(folder):
     result = verify("--claims", "good.py")
     assert result.exit_code == 0, result.output
     (record,) = records(folder).values()
-    assert (record["verdict"], record["control"]["verdict"]) == ("supported", "refuted")
+    assert (record["verdict"], record["parts"][0]["controls"][0]["verdict"]) == ("supported", "refuted")
     assert record["replay"] == ("polyseme verify tiny.toml --claims good.py --only mine/there_are_four_demonstrations")
     assert "mine/there_are_four_demonstrations" in (folder / "out" / "report.html").read_text()
 
@@ -193,7 +202,8 @@ def test_an_unknown_key_to_drop_is_answered_with_the_known_ones(folder):
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_the_documented_lemma_is_false_as_first_stated_and_holds_corrected():
-    from polyseme.checks.core.falsify import search, trial
+    from polyseme.checks.core.falsify import search
+    from polyseme.checks.core.outcome import trial
 
     examples = ROOT / "docs" / "examples"
     loaded = load_claims([examples / "error_floor_first.py", examples / "error_floor.py"], CLAIMS)

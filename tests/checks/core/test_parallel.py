@@ -50,7 +50,7 @@ def test_the_records_are_those_of_one_process():
 @pytest.mark.usefixtures("two_cores")
 def test_free_cores_share_the_claims_and_each_is_tried_once():
     regime, found = Regime(), []
-    files = {claim.measure.__module__ for claim in ACROSS}
+    files = {claim.parts[0].measure.__module__ for claim in ACROSS}
     with ParallelClaims(ACROSS, TrainingContext(regime, level=LEVEL), THEORY, replay="r", drop=()) as parallel:
         assert len(parallel._groups) == len(files) > 2
         for _ in range(3):

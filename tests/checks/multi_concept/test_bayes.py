@@ -23,8 +23,8 @@ def context():
 def test_it_is_supported_and_its_negative_control_refuted(claim, context):
     record = evaluate_claim(claim, context, replay="")
     assert record["verdict"] == "supported", record["sentence"]
-    assert record["control"]["verdict"] == "refuted"
-    assert record["statistics"]["power"] >= 0.98
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
+    assert record["parts"][0]["statistics"]["power"] >= 0.98
 
 
 def query_alone(regime, M, Q, prompts):
@@ -42,7 +42,7 @@ def other_signs(regime, M, Q, prompts):
 
 @pytest.mark.parametrize("believed", [query_alone, other_law, other_signs])
 def test_posteriors_of_less_or_of_another_law_are_refuted(believed, context):
-    judgement = CALIBRATION.judge(CALIBRATED.measure(context, believed), level=LEVEL)
+    judgement = CALIBRATION.judge(CALIBRATED.part().measure(context, believed), level=LEVEL)
     assert judgement.verdict == Verdict.REFUTED
     if believed is query_alone:  # it is calibrated in its own bins, and only the labels tell
         assert "labels lean" in judgement.sentence

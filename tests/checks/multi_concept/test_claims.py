@@ -47,9 +47,10 @@ def test_an_id_is_area_and_conclusion(claim):
 def test_the_texts_say_something(claim):
     assert claim.section in {"1", "2", "3", "4", "5", "6", "7"}, "the sections of THEORY.md that state mathematics"
     assert re.fullmatch(r"[A-Z].{20,}\.", claim.statement, re.DOTALL), "a sentence"
-    assert claim.negative_control.name.strip() and claim.negative_control.statement.strip()
-    assert claim.negative_control.statement != claim.statement
-    assert len(claim.rule.reason) > 10 and claim.rule.measures and claim.rule.name
+    for part in claim.parts:
+        assert all(x.name.strip() and x.statement.strip() != claim.statement for x in part.controls)
+        assert all(x.statement.strip() for x in part.controls)
+        assert len(part.rule.reason) > 10 and part.rule.measures and part.rule.name
     assert claim.rests_on, "the basis that a verdict rests on"
 
 
@@ -65,9 +66,9 @@ def test_nothing_is_labelled_as_the_papers_value(claim):
         claim.id,
         claim.statement,
         claim.formula,
-        claim.rule.reason,
+        *(part.rule.reason for part in claim.parts),
         *(basis.text for basis in claim.rests_on),
-        claim.negative_control.statement,
+        *(control.statement for part in claim.parts for control in part.controls),
     )
     assert not re.search(r"paper|\bBu et al|\(P\d?\)|lemma|theorem", " ".join(texts), re.IGNORECASE)
 
@@ -283,7 +284,7 @@ def test_a_claim_is_supported_with_its_control_refuted_or_outside_its_hypotheses
         assert record["verdict"] == "not_applicable", record["sentence"]
     else:
         assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-        assert record["control"]["verdict"] == "refuted"
+        assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
 
 
 @pytest.mark.parametrize("name", SAME_GRADIENTS)
@@ -302,7 +303,7 @@ def test_gradients_of_minibatches_are_those_of_one_concept(name):
 
 
 def test_the_flow_of_the_negative_control_stays_on_the_stretch_that_was_found_smooth():
-    assert 0 < BY_ID[FLOW].negative_control.asserts() <= 1
+    assert 0 < BY_ID[FLOW].part().controls[0].asserts() <= 1
 
 
 def test_a_path_that_amplifies_everything_is_not_judged():
@@ -311,4 +312,4 @@ def test_a_path_that_amplifies_everything_is_not_judged():
     record = evaluate_claim(BY_ID[STOCHASTIC], wild, replay="")
     assert record["verdict"] in {"missing", "inconclusive", "supported"}
     if record["verdict"] == "supported":
-        assert record["bound"] < 1e-8
+        assert record["parts"][0]["bound"] < 1e-8

@@ -57,7 +57,7 @@ def test_signs_of_a_kind_that_was_not_watched_are_not_judged(watched, kind, monk
     blind = dataclasses.replace(watched, signs_watched=watched.signs_watched | {kind: 0})
     monkeypatch.setattr(signs, "ordinary", lambda *_, **__: (blind,))
     with pytest.raises(PolysemeError, match=kind):
-        signs.SIGNS.measure(TrainingContext(Regime()), "match")
+        signs.SIGNS.part().measure(TrainingContext(Regime()), "match")
 
 
 def test_a_fall_is_seen_inside_its_stretch_alone(watched):
@@ -83,7 +83,7 @@ def test_half_times_of_known_curves(watched):
 def test_exact_claims_are_supported_and_their_controls_refuted(claim):
     record = evaluate_claim(claim, TrainingContext(Regime()), replay="")
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_exact_claims_are_supported_and_their_controls_refuted(claim):
     ids=lambda claim: claim.id,
 )
 def test_plans_have_power(claim):
-    plan = claim.plan(TrainingContext(Regime()))
+    plan = claim.part().plan(TrainingContext(Regime()))
     assert plan.power >= 0.98 and plan.samples >= 800
 
 
@@ -109,7 +109,7 @@ def test_single_concepts_with_any_number_wrong_are_not_those_of_the_full_model(w
         of = getattr(numbers, wrong)
         return dataclasses.replace(numbers, **{wrong: -of if wrong == "kappa_y" else of * (1 + 1e-6)})
 
-    claim = concepts.SINGLE_CONCEPTS
+    claim = concepts.SINGLE_CONCEPTS.part()
     evidence = claim.measure(TrainingContext(Regime()), given)
     assert claim.rule.judge(evidence, level=1e-6).verdict == "refuted"
     # A wrong penalty of that size is seen in every array but the 0-1 error, which is made of steps.

@@ -77,6 +77,6 @@ def test_the_spread_of_a_gaussian_square():
 def test_a_short_run_recovers_the_exponents(claim, context):
     record = evaluate_claim(claim, context, replay="")
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
-    assert record["statistics"]["power"] >= 0.98
-    json.dumps(record["evidence"]["facts"])
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
+    assert record["parts"][0]["statistics"]["power"] >= 0.98
+    json.dumps(record["parts"][0]["evidence"]["facts"])

@@ -30,7 +30,7 @@ def tried(claim, regime: Regime) -> dict:
 def test_every_concept_is_learned_where_the_hypotheses_hold(changes):
     record = tried(dynamics.LEARNED, WIDE.replace(**changes))
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,9 @@ def test_the_width_hypothesis_is_the_chance_of_a_label_without_open_neurons():
 @pytest.mark.usefixtures("unchecked_types")
 def test_linear_neurons_end_smoothly_and_gated_ones_do_not():
     record = tried(dynamics.END, LINEAR)
-    assert record["verdict"] == "supported" and record["control"]["verdict"] == "refuted", record["sentence"]
+    assert record["verdict"] == "supported" and record["parts"][0]["controls"][0]["verdict"] == "refuted", record[
+        "sentence"
+    ]
     gated = LINEAR.replace(model={"activation": "relu", "sigma_0": 0.3, "sigma_1": 0.3})
     assert tried(dynamics.END, gated)["verdict"] == "not_applicable"
     dropped = evaluate_claim(dynamics.END, TrainingContext(gated), replay="", drop={"no_gates"})

@@ -24,7 +24,8 @@ def context() -> TrainingContext:
 
 
 def verdict(claim, asserted=None) -> str:
-    return str(judge(claim, context(), claim.asserts() if asserted is None else asserted)[1].verdict)
+    part = claim.part()
+    return str(judge(part, context(), part.asserts() if asserted is None else asserted)[1].verdict)
 
 
 def wrong_gradient(of, weights):

@@ -25,8 +25,11 @@ def judged(regime):
 def test_sgd_follows_level_n():
     record = judged(SMALL)
     assert record["verdict"] == "supported", record["sentence"]
-    assert record["control"]["verdict"] == "refuted" and record["control"]["measured"] > 0.1
-    names = [row["name"] for row in record["evidence"]["rows"]]
+    assert (
+        record["parts"][0]["controls"][0]["verdict"] == "refuted"
+        and record["parts"][0]["controls"][0]["measured"] > 0.1
+    )
+    names = [row["name"] for row in record["parts"][0]["evidence"]["rows"]]
     assert names == [f"{name} after 600 steps" for name in ("margin", "loss", "attention")]
 
 

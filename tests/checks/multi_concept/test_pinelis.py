@@ -54,7 +54,7 @@ def seeds(batch: int = 4, stream: Stream = Stream.DEVIATION):
 def test_a_claim_is_supported_and_its_control_refuted(claim):
     record = evaluate_claim(claim, context(), replay="")
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)

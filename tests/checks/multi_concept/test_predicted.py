@@ -47,9 +47,9 @@ def tried(of: Regime, drop: frozenset[str] = frozenset()) -> dict:
 )
 def test_what_is_learned_was_predicted(changes, learned):
     record = tried(regime(**changes))
-    facts = record["evidence"]["facts"]
+    facts = record["parts"][0]["evidence"]["facts"]
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
     assert facts["share_learned"] == facts["share_predicted"] == pytest.approx(learned)
 
 
@@ -88,14 +88,14 @@ def test_across_its_edges_there_is_a_verdict_and_the_control_is_refuted(changes)
     drop = {"off_threshold", "small_start", "three_to_five_demonstrations", "some_overlap_of_labels", "matched"}
     record = tried(regime(**changes), frozenset(drop))
     assert record["verdict"] in {"supported", "refuted"}, record["sentence"]
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
 
 
 def test_a_large_start_is_learned_beyond_the_critical_penalty():
     beyond = regime(ratio=1.4, model={"m": 16, "sigma_0": 1.0})
     record = tried(beyond, frozenset({"off_threshold", "small_start"}))
     assert record["verdict"] == "refuted"
-    assert record["evidence"]["facts"]["learned_though_not_predicted"] > 0
+    assert record["parts"][0]["evidence"]["facts"]["learned_though_not_predicted"] > 0
 
 
 @pytest.mark.parametrize("changes", [{"prompt": {"p_plus": 0.3}}, {"training": {"loss": "squared"}}])

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from one_part import judged
 
 from polyseme.checks.core.evaluation import evaluate_claim
-from polyseme.checks.multi_concept.claims.dynamics import sgd_learns
 from polyseme.checks.multi_concept.claims.dynamics.sgd_learns import SGD_LEARNS, time_of
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.errors import Diverged
@@ -44,9 +44,9 @@ def tried(of: Regime, drop: frozenset[str] = frozenset()) -> dict:
 )
 def test_every_concept_is_learned_and_under_a_heavy_penalty_none(changes):
     record = tried(ONE.replace(**changes))
-    facts = record["evidence"]["facts"]
+    facts = record["parts"][0]["evidence"]["facts"]
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
     assert facts["share_learned"] == facts["all_learned"] == 1 and facts["error_on_pure_prompts"] == 0
     assert facts["attention"] > 0.9 and facts["smallest_margin"] > 0
 
@@ -92,7 +92,7 @@ def test_each_hypothesis_is_asked_for(changes, key):
 def test_across_its_edges_there_is_a_verdict_and_the_control_is_refuted(changes, verdict):
     record = tried(ONE.replace(**changes), EDGES)
     assert record["verdict"] in ({verdict} if verdict else {"supported", "refuted"}), record["sentence"]
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
 
 
 def test_a_run_that_diverges_has_learned_nothing():
@@ -101,7 +101,7 @@ def test_a_run_that_diverges_has_learned_nothing():
     with pytest.raises(Diverged, match="type a smaller value of eta"):
         TrainingContext(wild).train(wild.replace(training={"record_every": 160}), start)
     record = tried(wild, EDGES)
-    facts = record["evidence"]["facts"]
+    facts = record["parts"][0]["evidence"]["facts"]
     assert record["verdict"] == "refuted" and "diverged" in record["sentence"]
     assert facts["share_learned"] == facts["all_learned"] == 0 and math.isnan(facts["attention"])
 
@@ -117,7 +117,7 @@ def test_a_concept_that_never_occurs_is_not_asked_for():
     at = ONE.replace(concepts=TWO | {"weights": [1.0, 0.0]})
     record = tried(at, frozenset({"even_concepts"}))
     assert record["verdict"] == "supported", record["sentence"]
-    assert record["evidence"]["facts"]["share_learned"] == 1
+    assert record["parts"][0]["evidence"]["facts"]["share_learned"] == 1
 
 
 @pytest.mark.parametrize("wrong", ["r", "Q", "W_K"])
@@ -136,5 +136,5 @@ def test_a_model_that_is_read_wrongly_is_refuted(wrong, monkeypatch):
         return counted(self, law, weights, M, Q)
 
     monkeypatch.setattr(TrainingContext, "counted_outcomes", misread)
-    evidence = SGD_LEARNS.measure(TrainingContext(ONE), sgd_learns.SGD_LEARNS.asserts())
-    assert SGD_LEARNS.rule.judge(evidence, level=1e-6).verdict == "refuted"
+    asserted = SGD_LEARNS.part().asserts()
+    assert judged(SGD_LEARNS, TrainingContext(ONE), asserted, level=1e-6).verdict == "refuted"

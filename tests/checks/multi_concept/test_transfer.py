@@ -64,7 +64,7 @@ def test_a_claim_is_supported_and_its_control_refuted(name, identifier, request)
         request.getfixturevalue("unchecked_types")
     record = tried(name, identifier)
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"
 
 
 @pytest.mark.parametrize("identifier", WHERE_LEARNED)
@@ -75,15 +75,15 @@ def test_what_needs_a_learned_model_is_not_said_of_another(identifier):
 def test_where_there_is_no_room_for_new_features_nothing_is_said_of_them():
     record = tried("full", "ood/the_skill_ends_where_features_are_new")
     assert record["verdict"] == "not_applicable"
-    seen = {line["scenario"] for line in tried("full", EVERYWHERE[2])["evidence"]["facts"]["table"]}
+    seen = {line["scenario"] for line in tried("full", EVERYWHERE[2])["parts"][0]["evidence"]["facts"]["table"]}
     assert "lying" in seen and not seen & {"unseen_words", "unseen_labels"}
 
 
 def test_lengths_agree_to_ten_digits_and_the_table_shows_both_sides():
     record = tried("learned", EVERYWHERE[0])
-    rows = record["evidence"]["rows"]
+    rows = record["parts"][0]["evidence"]["rows"]
     assert max(row["difference"] / row["scale"] for row in rows) < 1e-10
-    table = record["evidence"]["facts"]["table"]
+    table = record["parts"][0]["evidence"]["facts"]["table"]
     assert [line["scenario"] for line in table[:9]] == [f"length={L}" for L in (1, 2, 3, 4, 8, 16, 64, 256, 1024)]
     # Half-way through learning some lengths have errors, which are predicted.
     assert max(line["error_measured"] for line in table) > 0.01
@@ -91,7 +91,7 @@ def test_lengths_agree_to_ten_digits_and_the_table_shows_both_sides():
 
 
 def test_lies_break_the_skill_and_the_table_says_so():
-    table = tried("learned", EVERYWHERE[2])["evidence"]["facts"]["table"]
+    table = tried("learned", EVERYWHERE[2])["parts"][0]["evidence"]["facts"]["table"]
     broken = {line["scenario"]: line for line in table if line["step"] == 400}
     assert broken["lying"]["error_predicted"] == pytest.approx(1)
     assert broken["lying"]["error_measured"] == pytest.approx(1)
@@ -110,4 +110,4 @@ def test_models_trained_with_noise_are_predicted_by_level_n():
         BY_ID["ood/noisy_sgd_does_elsewhere_what_level_n_says"], TrainingContext(noisy, level=1e-5), replay=""
     )
     assert (record["verdict"], record["sentence"]) == ("supported", record["sentence"])
-    assert record["control"]["verdict"] == "refuted"
+    assert record["parts"][0]["controls"][0]["verdict"] == "refuted"

@@ -42,7 +42,7 @@ def _same_blocks(computed: Closure, asserted: Blocks) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"reasons": facts})
 
 
-GENERIC_CLOSURE = Claim(
+GENERIC_CLOSURE = Claim.single(
     id="closure/generic_neurons_reach_level_b",
     statement="From W_Q = W_K = sigma_0 I with sigma_0 > 0 and generic neurons, pure prompts of L >= 2 demonstrations make the whole 2 x 2 block of W_Q live, and of W_K "
     "all but the entry ba: its start is zero and its gradient, W_Q x_query b_k^T, has no component along a_k. Section 4 names "
@@ -53,10 +53,12 @@ GENERIC_CLOSURE = Claim(
     asserts=lambda: LEVEL_B_BLOCKS,
     measure=lambda _context, asserted: _same_blocks(closure(Hypotheses()), asserted),
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="the whole block of W_K lives",
-        statement="W_K^{ba} lives too",
-        asserts=lambda: {**LEVEL_B_BLOCKS, "W_K": ("aa", "ab", "ba", "bb")},
+    controls=(
+        NegativeControl(
+            name="the whole block of W_K lives",
+            statement="W_K^{ba} lives too",
+            asserts=lambda: {**LEVEL_B_BLOCKS, "W_K": ("aa", "ab", "ba", "bb")},
+        ),
     ),
     uses=("gradient/any_prompt_matches_autograd", "closure/exchanging_signs_leaves_the_risk_alone"),
     rests_on=(
@@ -64,7 +66,7 @@ GENERIC_CLOSURE = Claim(
     ),
 )
 
-MIRRORED_CLOSURE = Claim(
+MIRRORED_CLOSURE = Claim.single(
     id="closure/mirrored_neurons_stay_in_level_s",
     statement="From W_Q = W_K = sigma_0 I with sigma_0 > 0 and mirrored neurons, pure prompts with fair signs move the diagonal entries alone.",
     formula=r"\text{live: } W_Q^{aa}, W_Q^{bb}, W_K^{aa}, W_K^{bb}",
@@ -73,10 +75,12 @@ MIRRORED_CLOSURE = Claim(
     asserts=lambda: LEVELS["S"],
     measure=lambda _context, hypotheses: _same_blocks(closure(hypotheses), LEVEL_S_BLOCKS),
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="quantifier widened",
-        statement="the same for generic neurons",
-        asserts=lambda: Hypotheses(),
+    controls=(
+        NegativeControl(
+            name="quantifier widened",
+            statement="the same for generic neurons",
+            asserts=lambda: Hypotheses(),
+        ),
     ),
     uses=("gradient/any_prompt_matches_autograd", "closure/exchanging_signs_leaves_the_risk_alone"),
     rests_on=(
@@ -84,7 +88,7 @@ MIRRORED_CLOSURE = Claim(
     ),
 )
 
-UNEVEN_CLOSURE = Claim(
+UNEVEN_CLOSURE = Claim.single(
     id="closure/uneven_signs_break_level_s",
     statement="When signs are uneven, mirrored neurons do not stay mirrored: exchanging + and - of every concept changes the "
     "risk, and the blocks that live are those of generic neurons.",
@@ -94,10 +98,12 @@ UNEVEN_CLOSURE = Claim(
     asserts=lambda: LEVEL_B_BLOCKS,
     measure=lambda _context, asserted: _same_blocks(closure(Hypotheses(mirrored=True, fair=False)), asserted),
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="level S for any law",
-        statement="mirrored neurons keep the diagonal under every law",
-        asserts=lambda: LEVEL_S_BLOCKS,
+    controls=(
+        NegativeControl(
+            name="level S for any law",
+            statement="mirrored neurons keep the diagonal under every law",
+            asserts=lambda: LEVEL_S_BLOCKS,
+        ),
     ),
     uses=("closure/mirrored_neurons_stay_in_level_s",),
     rests_on=(
@@ -120,7 +126,7 @@ def _symmetry(_context: TrainingContext, fair: bool) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"point": "every block on, six neurons, two concepts, two features"})
 
 
-SYMMETRY = Claim(
+SYMMETRY = Claim.single(
     id="closure/exchanging_signs_leaves_the_risk_alone",
     statement="With fair signs, exchanging + and - of every concept (b to -b, d to -d, and the two neurons of each pair with "
     "(alpha, -beta) of each other) leaves the risk alone, at any weights: what this turns into its negative stays zero.",
@@ -130,8 +136,12 @@ SYMMETRY = Claim(
     asserts=lambda: True,
     measure=_symmetry,
     rule=RoundOff(reason="10^4 unit round-offs: the number of prompts in the sum"),
-    negative_control=NegativeControl(
-        name="uneven signs", statement="the same when a sign is + with probability 3/8", asserts=lambda: False
+    controls=(
+        NegativeControl(
+            name="uneven signs",
+            statement="the same when a sign is + with probability 3/8",
+            asserts=lambda: False,
+        ),
     ),
     rests_on=(ROUND_OFF,),
 )

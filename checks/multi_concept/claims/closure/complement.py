@@ -49,7 +49,7 @@ def _dead_blocks(context: TrainingContext, asserted: Blocks) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"steps": regime.training.steps})
 
 
-DEAD_BLOCKS = Claim(
+DEAD_BLOCKS = Claim.single(
     id="closure/dead_blocks_stay_dead",
     statement="Under population descent of the full model the blocks outside the closure stay zero.",
     formula=r"W_K^{ba}(t) = 0",
@@ -58,10 +58,12 @@ DEAD_BLOCKS = Claim(
     asserts=lambda: LEVEL_B_BLOCKS,
     measure=_dead_blocks,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="level S for generic neurons",
-        statement="the off-diagonal entries of W_Q and W_K stay zero too",
-        asserts=lambda: LEVEL_S_BLOCKS,
+    controls=(
+        NegativeControl(
+            name="level S for generic neurons",
+            statement="the off-diagonal entries of W_Q and W_K stay zero too",
+            asserts=lambda: LEVEL_S_BLOCKS,
+        ),
     ),
     uses=("closure/generic_neurons_reach_level_b",),
     rests_on=(ROUND_OFF,),
@@ -106,7 +108,7 @@ def _complement(context: TrainingContext, one_more: int) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"steps": regime.training.steps, "decay": factor})
 
 
-COMPLEMENT = Claim(
+COMPLEMENT = Claim.single(
     id="closure/complement_decays_exactly",
     statement="Everything outside the state of level B decays exactly as prod_t (1 - eta_t lambda): tried with random entries in "
     "every block of W_Q and W_K that acts on irrelevant and spare directions, and in the spare directions of W_O.",
@@ -116,10 +118,12 @@ COMPLEMENT = Claim(
     asserts=lambda: 0,
     measure=_complement,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="one update too many",
-        statement="it decays as the product over one update more",
-        asserts=lambda: 1,
+    controls=(
+        NegativeControl(
+            name="one update too many",
+            statement="it decays as the product over one update more",
+            asserts=lambda: 1,
+        ),
     ),
     uses=("algebra/peirce_blocks_split_the_norm", "closure/generic_neurons_reach_level_b"),
     rests_on=(ROUND_OFF,),

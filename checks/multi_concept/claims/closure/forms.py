@@ -92,7 +92,7 @@ def _across_events(context: TrainingContext, solver: type[Solver]) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"events": events, "time": FLOW_TIME})
 
 
-ACROSS_EVENTS = Claim(
+ACROSS_EVENTS = Claim.single(
     id="closure/flow_keeps_its_tolerance_across_gate_events",
     statement="Solved with frozen gates, cut at every gate event, and sliding along kinks where both sides point towards them, the "
     "gradient flow stays within the tolerance that was asked for of a reference at 1e-12.",
@@ -104,8 +104,10 @@ ACROSS_EVENTS = Claim(
     rule=UpperBound(
         reason="one tolerance, absolute: the sizes of the coefficients are of order one", is_statistical=False
     ),
-    negative_control=NegativeControl(
-        name="events ignored", statement="gates stay as they are at the start", asserts=lambda: GatesKept
+    controls=(
+        NegativeControl(
+            name="events ignored", statement="gates stay as they are at the start", asserts=lambda: GatesKept
+        ),
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
     rests_on=(Basis(ground=Ground.CONVERGENCE, text="the same solver at a tolerance 10^4 to 10^6 times finer"),),
@@ -134,7 +136,7 @@ def _recursion_beside(context: TrainingContext, solver: type[Solver]) -> Evidenc
     return Evidence(rows=tuple(rows), facts=facts | {"steps": [COARSE, FINE]})
 
 
-BESIDE = Claim(
+BESIDE = Claim.single(
     id="closure/recursion_converges_to_the_sliding_flow",
     statement="Across gate events the recursion converges to the flow that slides along kinks: with 32 times as many steps it is at "
     "least eight times nearer to it.",
@@ -147,10 +149,12 @@ BESIDE = Claim(
         reason="a factor 8 of the 32 that order one promises; at each event the phase of the steps moves the constant",
         is_statistical=False,
     ),
-    negative_control=NegativeControl(
-        name="gates shut at their kinks",
-        statement="a gate that cannot cross its kink is shut there, and does not slide",
-        asserts=lambda: ShutAtKinks,
+    controls=(
+        NegativeControl(
+            name="gates shut at their kinks",
+            statement="a gate that cannot cross its kink is shut there, and does not slide",
+            asserts=lambda: ShutAtKinks,
+        ),
     ),
     uses=("closure/flow_keeps_its_tolerance_across_gate_events",),
     rests_on=(Basis(ground=Ground.CONVERGENCE, text="the recursion itself, which has no events"),),
@@ -192,7 +196,7 @@ def _faster(regime: Regime, by: float) -> Regime:
     return regime.replace(training={"gamma": training.gamma / (1 + by)})
 
 
-CERTIFIED = Claim(
+CERTIFIED = Claim.single(
     id="closure/float64_path_is_certified",
     statement="The float64 trajectory of level B is within the round-off that the trajectory claims allow for of the exact "
     "recursion, by a proof in ball arithmetic from exact initial data, for two hundred steps.",
@@ -202,8 +206,10 @@ CERTIFIED = Claim(
     asserts=lambda: 0.0,
     measure=_certified,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="another step size", statement="steps larger by one part in a million", asserts=lambda: 1e-6
+    controls=(
+        NegativeControl(
+            name="another step size", statement="steps larger by one part in a million", asserts=lambda: 1e-6
+        ),
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
     rests_on=(Basis(ground=Ground.ENCLOSURE, text="ball arithmetic: every rounding enclosed"),),
@@ -246,7 +252,7 @@ def _cheaper(context: TrainingContext, edges: type[Edges]) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"random states": STATES})
 
 
-CHEAPER = Claim(
+CHEAPER = Claim.single(
     id="closure/cheaper_evaluation_equals_the_generic_one",
     statement="Gates found by bisection, and sums over open gates as cumulative sums, give the gradient of the generic evaluation.",
     formula=r"\sum_i w_i\, \mathbf 1[\alpha_i + \bar e\, \beta_i > 0] = \sum_{\text{opened}} w_i + \sum_{\text{not yet shut}} w_i",
@@ -257,8 +263,12 @@ CHEAPER = Claim(
     rule=RoundOff(
         reason="8 (m + 2 (L + 1)) unit round-offs of one prompt's gradient: the lengths of the cumulative sums"
     ),
-    negative_control=NegativeControl(
-        name="every gate rising", statement="gates with beta < 0 open above their kink too", asserts=lambda: AllRising
+    controls=(
+        NegativeControl(
+            name="every gate rising",
+            statement="gates with beta < 0 open above their kink too",
+            asserts=lambda: AllRising,
+        ),
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
     rests_on=(ROUND_OFF,),
@@ -295,7 +305,7 @@ def _tail(_context: TrainingContext, narrower: int) -> Evidence:
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-TAIL = Claim(
+TAIL = Claim.single(
     id="closure/window_of_counts_leaves_out_what_it_says",
     statement="The counts outside the window that Hoeffding's inequality grants have, in exact arithmetic, no more than the "
     "probability 2^-80 that the window is allowed to leave out.",
@@ -305,9 +315,7 @@ TAIL = Claim(
     asserts=lambda: 1,
     measure=_tail,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="a third of the window", statement="a window a third as wide", asserts=lambda: 3
-    ),
+    controls=(NegativeControl(name="a third of the window", statement="a window a third as wide", asserts=lambda: 3),),
     rests_on=(Basis(ground=Ground.EXACT, text="exact rational arithmetic"),),
 )
 

@@ -84,7 +84,7 @@ def _permuted(context: TrainingContext, weights_too: bool) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"runs": list(RUNS)})
 
 
-PERMUTED = Claim(
+PERMUTED = Claim.single(
     id="closure/permuting_concepts_permutes_coefficients",
     statement="With its concepts relabelled, in the dictionaries and in the weights pi, the full model and the recursion go through "
     "the same coefficients, relabelled, with the same loss, error and attention.",
@@ -95,10 +95,12 @@ PERMUTED = Claim(
     asserts=lambda: True,
     measure=_permuted,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="weights left behind",
-        statement="the same with the dictionaries relabelled and the weights pi not",
-        asserts=lambda: False,
+    controls=(
+        NegativeControl(
+            name="weights left behind",
+            statement="the same with the dictionaries relabelled and the weights pi not",
+            asserts=lambda: False,
+        ),
     ),
     rests_on=(
         ROUND_OFF,
@@ -129,7 +131,7 @@ def _rotated(context: TrainingContext, rotates: tuple[str, ...]) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"runs": [*RUNS, *MINIBATCHES]})
 
 
-ROTATED = Claim(
+ROTATED = Claim.single(
     id="closure/rotations_change_nothing",
     statement="Orthogonal transformations of R^{d_x} and R^{d_y}, applied to the dictionaries and the weights together, change no "
     "coefficient of any step, neither of population descent nor of SGD fed the same prompts.",
@@ -140,10 +142,12 @@ ROTATED = Claim(
     asserts=lambda: ("M", "Q", "W_Q", "W_K", "W_O"),
     measure=_rotated,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="W_O left behind",
-        statement="the same with the labels rotated and W_O not",
-        asserts=lambda: ("M", "Q", "W_Q", "W_K"),
+    controls=(
+        NegativeControl(
+            name="W_O left behind",
+            statement="the same with the labels rotated and W_O not",
+            asserts=lambda: ("M", "Q", "W_Q", "W_K"),
+        ),
     ),
     rests_on=(
         ROUND_OFF,
@@ -197,7 +201,7 @@ def _silence(context: TrainingContext, one_more: int) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"steps": steps, "decay": factor})
 
 
-NO_SIGNAL = Claim(
+NO_SIGNAL = Claim.single(
     id="closure/no_signal_is_pure_decay",
     statement="Where every gate is shut at the start, all gates stay shut: SGD of the full model and the recursion take all weights "
     "through prod_t (1 - eta_t lambda) and nothing else, and every prompt is an error.",
@@ -209,8 +213,8 @@ NO_SIGNAL = Claim(
     rule=RoundOff(
         reason="16 (steps + d_x + d_y) unit round-offs: eight roundings of each side's factor at each update, and the projection"
     ),
-    negative_control=NegativeControl(
-        name="one update too many", statement="the product over one update more", asserts=lambda: 1
+    controls=(
+        NegativeControl(name="one update too many", statement="the product over one update more", asserts=lambda: 1),
     ),
     uses=("gradient/closed_forms_equal_derivatives",),
     rests_on=(ROUND_OFF,),

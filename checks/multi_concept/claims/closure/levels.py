@@ -76,7 +76,7 @@ def _confirmed(context: TrainingContext, settings: Mapping[str, Hypotheses]) -> 
     return Evidence(rows=tuple(rows), facts={"settings": list(settings), "steps": SMALL.training.steps})
 
 
-CONFIRMED = Claim(
+CONFIRMED = Claim.single(
     id="closure/full_model_makes_exactly_the_computed_blocks_live",
     statement="Under population descent of the full model exactly the blocks of the computed closures live: for mirrored and for "
     "any neurons, with uneven signs, and with other concepts and features in the words.",
@@ -86,10 +86,12 @@ CONFIRMED = Claim(
     asserts=lambda: SETTINGS,
     measure=_confirmed,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="fair signs assumed",
-        statement="uneven signs leave mirrored neurons in level S",
-        asserts=lambda: SETTINGS | {"mirrored, uneven signs": LEVELS["S"]},
+    controls=(
+        NegativeControl(
+            name="fair signs assumed",
+            statement="uneven signs leave mirrored neurons in level S",
+            asserts=lambda: SETTINGS | {"mirrored, uneven signs": LEVELS["S"]},
+        ),
     ),
     uses=("closure/generic_neurons_reach_level_b", "closure/uneven_signs_break_level_s"),
     rests_on=(Basis(ground=Ground.ROUND_OFF, text="full model at sizes of its own"),),
@@ -139,7 +141,7 @@ def _level_z(context: TrainingContext, truncated: bool) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"regimes": len(Z_REGIMES), "steps": SMALL.training.steps})
 
 
-LEVEL_Z = Claim(
+LEVEL_Z = Claim.single(
     id="closure/population_descent_equals_level_z",
     statement="With other concepts and features in the words, exact population descent of the full model and level Z have the "
     "same trajectory, in every block on span M.",
@@ -149,10 +151,12 @@ LEVEL_Z = Claim(
     asserts=lambda: False,
     measure=_level_z,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="diagonal truncation taken for exact",
-        statement="the diagonal blocks alone, which is the theory to leading order in p_extra",
-        asserts=lambda: True,
+    controls=(
+        NegativeControl(
+            name="diagonal truncation taken for exact",
+            statement="the diagonal blocks alone, which is the theory to leading order in p_extra",
+            asserts=lambda: True,
+        ),
     ),
     uses=("closure/full_model_makes_exactly_the_computed_blocks_live",),
     rests_on=(ROUND_OFF,),
@@ -181,7 +185,7 @@ def _residual(context: TrainingContext, mirrored: bool) -> Evidence:
     return Evidence(rows=(Fitted(name="order in p_extra", order=order, half_width=half_width),), facts=facts)
 
 
-TRUNCATION = Claim(
+TRUNCATION = Claim.single(
     id="closure/diagonal_truncation_is_leading_order_in_extras",
     statement="For mirrored neurons and fair signs, what the diagonal truncation of level Z leaves out of the gradient is of first "
     "order in p_extra, at the state that the truncation itself reaches.",
@@ -195,10 +199,12 @@ TRUNCATION = Claim(
         margin=0.1,
         reason="orders are whole numbers: a tenth tells them apart, and gate flips between the four values of p_extra move the fit",
     ),
-    negative_control=NegativeControl(
-        name="any neurons",
-        statement="the same for generic neurons, whose off-diagonal blocks live without extras",
-        asserts=lambda: False,
+    controls=(
+        NegativeControl(
+            name="any neurons",
+            statement="the same for generic neurons, whose off-diagonal blocks live without extras",
+            asserts=lambda: False,
+        ),
     ),
     uses=("closure/population_descent_equals_level_z",),
     rests_on=(Basis(ground=Ground.CONVERGENCE, text="extrapolated order of four residuals"),),

@@ -26,7 +26,7 @@ def _in_random_regimes(claim: Claim, *, seed: int, steps: int) -> Callable[[Trai
         rng, rows, grid = np.random.default_rng(seed), [], []
         for number in range(REGIMES):
             regime = of_pure_prompts(rng, steps=steps)
-            found = claim.measure(context.at(regime), theory).rows
+            found = claim.part().measure(context.at(regime), theory).rows
             rows += [dataclasses.replace(row, name=f"{row.name}, regime {number}") for row in found]
             sizes = f"K1={regime.concepts.K1} L={regime.prompt.L} m={regime.model.m} lam={regime.training.lam:.2g}"
             grid.append(f"{sizes} {regime.prompt.law}")
@@ -35,7 +35,7 @@ def _in_random_regimes(claim: Claim, *, seed: int, steps: int) -> Callable[[Trai
     return measure
 
 
-EVERYWHERE = Claim(
+EVERYWHERE = Claim.single(
     id="gradient/level_b_drift_matches_autograd_in_random_regimes",
     statement="In regimes of random sizes, overlaps, weights and signs the level-B drift equals the projected autograd gradient of the "
     "exact population risk: a term that vanishes at the numbers of one regime does not hide.",
@@ -44,18 +44,20 @@ EVERYWHERE = Claim(
     scope="any regime",
     asserts=lambda: system_of,
     measure=_in_random_regimes(POPULATION_DRIFT, seed=SEED, steps=0),
-    rule=POPULATION_DRIFT.rule,
-    negative_control=NegativeControl(
-        name="kappa in the wrong place",
-        statement="n_c and n_d exchanged, which are equal where kappa_y = 0",
-        asserts=controls.compiled(controls.exchange_label_norms),
+    rule=POPULATION_DRIFT.part().rule,
+    controls=(
+        NegativeControl(
+            name="kappa in the wrong place",
+            statement="n_c and n_d exchanged, which are equal where kappa_y = 0",
+            asserts=controls.compiled(controls.exchange_label_norms),
+        ),
     ),
     uses=(POPULATION_DRIFT.id,),
     rests_on=(ROUND_OFF,),
 )
 
 
-RUNS = Claim(
+RUNS = Claim.single(
     id="closure/population_descent_equals_level_b_in_random_regimes",
     statement="In regimes of random sizes, overlaps, weights, signs and penalties, exact population descent from random blocks follows "
     "level B for a dozen updates.",
@@ -64,11 +66,13 @@ RUNS = Claim(
     scope="any regime",
     asserts=lambda: system_of,
     measure=_in_random_regimes(ANY_START, seed=SEED + 1, steps=STEPS),
-    rule=ANY_START.rule,
-    negative_control=NegativeControl(
-        name="a penalty right at three values",
-        statement="lambda moved by a term that vanishes at lambda = 1/100, 1/1000 and 1/5000",
-        asserts=controls.penalty_right_at_three_values,
+    rule=ANY_START.part().rule,
+    controls=(
+        NegativeControl(
+            name="a penalty right at three values",
+            statement="lambda moved by a term that vanishes at lambda = 1/100, 1/1000 and 1/5000",
+            asserts=controls.penalty_right_at_three_values,
+        ),
     ),
     uses=(ANY_START.id, EVERYWHERE.id),
     rests_on=(ROUND_OFF,),

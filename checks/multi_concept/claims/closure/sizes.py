@@ -98,7 +98,7 @@ def _plan(context: TrainingContext) -> Plan:
     return RULE.design_counts(bound=FEW, truth=0.003, rows=rows, level=context.level, samples=SEEDS)
 
 
-SIZES = Claim(
+SIZES = Claim.single(
     id="exponential/demonstrations_and_batch_set_how_long_it_takes",
     statement="In 1200 steps from one start (K1 = 2, m = 16), with up to 4 demonstrations fewer than a tenth of the seeds survive without having learned both "
     "concepts, at every batch size from 1 to 256; with 16 or more fewer than a tenth have learned both. One of the two is then learned by all but a tenth at "
@@ -111,10 +111,12 @@ SIZES = Claim(
     measure=_grid,
     rule=RULE,
     plan=_plan,
-    negative_control=NegativeControl(
-        name="no requirement",
-        statement="in every cell of the grid survivors have learned both concepts, whatever L and B",
-        asserts=lambda: _always,
+    controls=(
+        NegativeControl(
+            name="no requirement",
+            statement="in every cell of the grid survivors have learned both concepts, whatever L and B",
+            asserts=lambda: _always,
+        ),
     ),
     rests_on=(STATISTICS,),
 )

@@ -39,7 +39,7 @@ def _population(context: TrainingContext, asserted: Theory) -> Evidence:
     return evidence_of_paths(context, "population", regime, context.initial, run, system_of, asserted)
 
 
-POPULATION = Claim(
+POPULATION = Claim.single(
     id="closure/population_descent_equals_level_b",
     statement="Exact population descent of the full model and the level-B recursion have the same trajectory.",
     formula=r"\hat s^\top W(t)\, \hat t = W^{st}_{B}(t),\quad t = 0, \dots, T",
@@ -48,10 +48,12 @@ POPULATION = Claim(
     asserts=lambda: system_of,
     measure=_population,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="cross blocks dropped",
-        statement="level S for generic neurons: W^{ab} and W^{ba} put to zero",
-        asserts=lambda: controls.level_s,
+    controls=(
+        NegativeControl(
+            name="cross blocks dropped",
+            statement="level S for generic neurons: W^{ab} and W^{ba} put to zero",
+            asserts=lambda: controls.level_s,
+        ),
     ),
     uses=("gradient/level_b_drift_matches_population_autograd", "closure/generic_neurons_reach_level_b"),
     rests_on=(ROUND_OFF,),
@@ -63,7 +65,7 @@ def _any_start(context: TrainingContext, asserted: Theory) -> Evidence:
     return evidence_of_paths(context, "any start", regime, start, context.any_start_run, system_of, asserted)
 
 
-ANY_START = Claim(
+ANY_START = Claim.single(
     id="closure/population_descent_equals_level_b_of_any_blocks",
     statement="The same from random 2 x 2 blocks, different in W_Q and W_K, with every entry on: the start that an initial-state "
     "file may hold.",
@@ -73,10 +75,12 @@ ANY_START = Claim(
     asserts=lambda: system_of,
     measure=_any_start,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="half the penalty",
-        statement="W_K^{ba}, which no gradient reaches, decays with lambda / 2",
-        asserts=controls.with_shrinkage(fw.W_K["ba"], sp.Rational(1, 2)),
+    controls=(
+        NegativeControl(
+            name="half the penalty",
+            statement="W_K^{ba}, which no gradient reaches, decays with lambda / 2",
+            asserts=controls.with_shrinkage(fw.W_K["ba"], sp.Rational(1, 2)),
+        ),
     ),
     uses=("closure/population_descent_equals_level_b",),
     rests_on=(ROUND_OFF,),
@@ -89,7 +93,7 @@ def _mirrored(context: TrainingContext, asserted: Theory) -> Evidence:
     return evidence_of_paths(context, "population", regime, context.initial, run, system_of, asserted)
 
 
-LEVEL_S = Claim(
+LEVEL_S = Claim.single(
     id="closure/mirrored_population_descent_equals_level_s",
     statement="From mirrored neurons, exact population descent of the full model follows the diagonal level-S recursion.",
     formula=r"W_Q^{bb} \leftarrow (1 - \eta\lambda) W_Q^{bb} - \eta\, n_b^2\, W_K^{bb}\, \Gamma_k",
@@ -109,10 +113,12 @@ LEVEL_S = Claim(
     asserts=lambda: controls.level_s,
     measure=_mirrored,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="one power of n_b",
-        statement="n_b in place of n_b^2 in front of Gamma_k",
-        asserts=controls.compiled(controls.drop_one_power_of_n_b, level="S"),
+    controls=(
+        NegativeControl(
+            name="one power of n_b",
+            statement="n_b in place of n_b^2 in front of Gamma_k",
+            asserts=controls.compiled(controls.drop_one_power_of_n_b, level="S"),
+        ),
     ),
     uses=("closure/mirrored_neurons_stay_in_level_s",),
     rests_on=(ROUND_OFF,),
@@ -135,7 +141,7 @@ def _stochastic(context: TrainingContext, fed: Callable[[np.ndarray], np.ndarray
     )
 
 
-STOCHASTIC = Claim(
+STOCHASTIC = Claim.single(
     id="closure/stochastic_recursion_equals_sgd",
     statement="Driven by the counts of the same prompts, the level-B recursion is pathwise equal to minibatch SGD of the full "
     "model, for each of three members with starts and data of their own.",
@@ -145,10 +151,12 @@ STOCHASTIC = Claim(
     asserts=lambda: lambda counts: counts,
     measure=_stochastic,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="query signs exchanged",
-        statement="each step is driven by its minibatch with the signs of the queries exchanged",
-        asserts=lambda: lambda counts: counts[..., ::-1, :].copy(),
+    controls=(
+        NegativeControl(
+            name="query signs exchanged",
+            statement="each step is driven by its minibatch with the signs of the queries exchanged",
+            asserts=lambda: lambda counts: counts[..., ::-1, :].copy(),
+        ),
     ),
     uses=("closure/population_descent_equals_level_b",),
     rests_on=(ROUND_OFF,),
@@ -197,7 +205,7 @@ def _flow_order(context: TrainingContext, time_scale: float) -> Evidence:
     )
 
 
-FLOW = Claim(
+FLOW = Claim.single(
     id="closure/flow_limit_has_order_one",
     statement="Before the first gate event the recursion converges to the gradient flow with order 1 in the step size.",
     formula=r"\|W(\tau/\eta) - W_{\mathrm{flow}}(\tau)\| = \Theta(\eta)",
@@ -210,10 +218,12 @@ FLOW = Claim(
         margin=0.02,
         reason="Euler's order is a whole number; 0.02 is the accuracy that three halvings resolve with room to spare",
     ),
-    negative_control=NegativeControl(
-        name="time halved",
-        statement="the recursion at time tau converges to the flow at time tau / 2",
-        asserts=lambda: 0.5,
+    controls=(
+        NegativeControl(
+            name="time halved",
+            statement="the recursion at time tau converges to the flow at time tau / 2",
+            asserts=lambda: 0.5,
+        ),
     ),
     uses=("closure/population_descent_equals_level_b",),
     rests_on=(

@@ -51,7 +51,7 @@ def _right_gram() -> dict[tuple[str, str], sp.Expr]:
     return {("a", "a"): (1 + kappa) / 2, ("b", "b"): (1 - kappa) / 2, ("a", "b"): sp.S.Zero, ("b", "a"): sp.S.Zero}
 
 
-CONCEPT_VECTORS = Claim(
+CONCEPT_VECTORS = Claim.single(
     id="algebra/concept_vectors_are_orthogonal",
     statement="Half sums and half differences of a feature pair are orthogonal, with squared norms (1 + kappa)/2 and "
     "(1 - kappa)/2, and orthogonal to those of other concepts.",
@@ -61,10 +61,12 @@ CONCEPT_VECTORS = Claim(
     asserts=_right_gram,
     measure=_concept_inner_products,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="norms exchanged",
-        statement="|a_k|^2 = (1 - kappa)/2 and |b_k|^2 = (1 + kappa)/2",
-        asserts=lambda: {**_right_gram(), ("a", "a"): (1 - kappa) / 2, ("b", "b"): (1 + kappa) / 2},
+    controls=(
+        NegativeControl(
+            name="norms exchanged",
+            statement="|a_k|^2 = (1 - kappa)/2 and |b_k|^2 = (1 + kappa)/2",
+            asserts=lambda: {**_right_gram(), ("a", "a"): (1 - kappa) / 2, ("b", "b"): (1 + kappa) / 2},
+        ),
     ),
     rests_on=(Basis(ground=Ground.PROOF, text="any kappa, any two concepts"),),
 )
@@ -84,7 +86,7 @@ def _drawn_gram(context: TrainingContext, asserted: Callable[[float], float]) ->
     return Evidence(rows=tuple(rows), facts={"dictionary": "of the first member, as the simulation drew it"})
 
 
-DRAWN_DICTIONARY = Claim(
+DRAWN_DICTIONARY = Claim.single(
     id="algebra/drawn_dictionary_has_the_stated_overlaps",
     statement="The dictionaries that the simulation draws have unit features, overlap kappa within a concept and 0 elsewhere.",
     formula=r"\langle \mu_k^+, \mu_k^-\rangle = \kappa_x,\quad \langle q_k^+, q_k^-\rangle = \kappa_y",
@@ -92,10 +94,12 @@ DRAWN_DICTIONARY = Claim(
     asserts=lambda: lambda overlap: overlap,
     measure=_drawn_gram,
     rule=RoundOff(reason="8 d unit round-offs: dot products of d terms of vectors made by d-term sums"),
-    negative_control=NegativeControl(
-        name="overlap taken for the squared norm",
-        statement="<mu^+, mu^-> = (1 + kappa)/2",
-        asserts=lambda: lambda overlap: (1 + overlap) / 2,
+    controls=(
+        NegativeControl(
+            name="overlap taken for the squared norm",
+            statement="<mu^+, mu^-> = (1 + kappa)/2",
+            asserts=lambda: lambda overlap: (1 + overlap) / 2,
+        ),
     ),
     rests_on=(ROUND_OFF,),
 )
@@ -122,7 +126,7 @@ def _without_dividing(vectors: Vectors) -> dict[str, DomainMatrix]:
     return unscaled | {"perp": rest}
 
 
-IDEMPOTENTS = Claim(
+IDEMPOTENTS = Claim.single(
     id="algebra/idempotents_resolve_identity",
     statement="The projections on the concept vectors, the irrelevant features and the rest are symmetric orthogonal "
     "idempotents that sum to the identity, on the word side and on the label side.",
@@ -132,10 +136,12 @@ IDEMPOTENTS = Claim(
     asserts=lambda: resolve,
     measure=_laws,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="the wrong idempotent",
-        statement="P_s = s s^T without dividing by <s, s>",
-        asserts=lambda: _without_dividing,
+    controls=(
+        NegativeControl(
+            name="the wrong idempotent",
+            statement="P_s = s s^T without dividing by <s, s>",
+            asserts=lambda: _without_dividing,
+        ),
     ),
     uses=("algebra/concept_vectors_are_orthogonal",),
     rests_on=(Basis(ground=Ground.EXACT, text="exact rational arithmetic on rotated dictionaries of three concepts"),),
@@ -177,7 +183,7 @@ def _oblique(vectors: Vectors) -> dict[str, DomainMatrix]:
     return {name: (one + shear) * P * (one - shear) for name, P in straight.items()}
 
 
-PEIRCE = Claim(
+PEIRCE = Claim.single(
     id="algebra/peirce_blocks_split_the_norm",
     statement="Every operator is the sum of its Peirce blocks, and its squared Frobenius norm is the sum of theirs: the "
     "L2 penalty splits.",
@@ -187,10 +193,12 @@ PEIRCE = Claim(
     asserts=lambda: resolve,
     measure=_peirce,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="oblique idempotents",
-        statement="P^2 = P and sum P = I are enough, without P^T = P",
-        asserts=lambda: _oblique,
+    controls=(
+        NegativeControl(
+            name="oblique idempotents",
+            statement="P^2 = P and sum P = I are enough, without P^T = P",
+            asserts=lambda: _oblique,
+        ),
     ),
     uses=("algebra/idempotents_resolve_identity",),
     rests_on=(
@@ -224,7 +232,7 @@ def _gradient_commutes(context: TrainingContext, unit: Callable[[sp.Matrix], sp.
     return Evidence(rows=tuple(rows), facts={"risk": "generic to first order, <A, dW> with independent symbols A"})
 
 
-GRADIENT_COMMUTES = Claim(
+GRADIENT_COMMUTES = Claim.single(
     id="algebra/gradient_and_projection_commute",
     statement="The coefficient of the gradient is the gradient in the coefficient.",
     formula=r"\hat s^\top \left(\nabla_W R\right) \hat t = \frac{\partial R}{\partial W^{st}}",
@@ -233,10 +241,12 @@ GRADIENT_COMMUTES = Claim(
     asserts=lambda: lambda vector: vector / sp.sqrt(vector.dot(vector)),
     measure=_gradient_commutes,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="vectors not normalised",
-        statement="the same with s, t in place of the unit vectors",
-        asserts=lambda: lambda vector: vector,
+    controls=(
+        NegativeControl(
+            name="vectors not normalised",
+            statement="the same with s, t in place of the unit vectors",
+            asserts=lambda: lambda vector: vector,
+        ),
     ),
     uses=("algebra/idempotents_resolve_identity",),
     rests_on=(

@@ -97,7 +97,7 @@ def _pythagoras(context: TrainingContext, squared_norm: Callable[[Operator], sp.
     return Evidence(rows=tuple(rows), facts={"blocks": f"{sorted(FRAME.families)} against each other, and P_perp"})
 
 
-PENALTY = Claim(
+PENALTY = Claim.single(
     id="algebra/penalty_is_the_sum_of_squared_coefficients",
     statement="For every number of concepts the squared Frobenius norm is the sum of the squares of all coefficients, those "
     "across concepts too, with P_perp counted once for each direction left over; the penalty pulls on each coefficient alone.",
@@ -108,10 +108,12 @@ PENALTY = Claim(
     asserts=lambda: lambda W: (W.transpose() @ W).trace(),
     measure=_pythagoras,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="the transpose forgotten",
-        statement="the squared norm is tr W W",
-        asserts=lambda: lambda W: (W @ W).trace(),
+    controls=(
+        NegativeControl(
+            name="the transpose forgotten",
+            statement="the squared norm is tr W W",
+            asserts=lambda: lambda W: (W @ W).trace(),
+        ),
     ),
     uses=("algebra/peirce_blocks_split_the_norm",),
     rests_on=(Basis(ground=Ground.PROOF, text="products of Peirce blocks with symbolic K1, K2 and d_x"),),

@@ -47,7 +47,7 @@ def _logit(sign: sp.Expr) -> sp.Expr:
     return (key * sp.Matrix([fw.n_a, sign * fw.n_b])).dot(query * sp.Matrix([fw.n_a, fw.e * fw.n_b]))
 
 
-SOFTMAX_SHIFT = Claim(
+SOFTMAX_SHIFT = Claim.single(
     id="algebra/common_part_cancels_in_softmax",
     statement="A part of the logits that all demonstrations share leaves the attention weights unchanged; what is left is e_l g.",
     formula=r"\operatorname{softmax}(s + c\mathbf 1) = \operatorname{softmax}(s)",
@@ -56,10 +56,12 @@ SOFTMAX_SHIFT = Claim(
     asserts=lambda: lambda _sign: common,
     measure=_shifted_softmax,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="the wrong part cancels",
-        statement="a part proportional to the sign e_l leaves the attention weights unchanged",
-        asserts=lambda: lambda sign: sign * common,
+    controls=(
+        NegativeControl(
+            name="the wrong part cancels",
+            statement="a part proportional to the sign e_l leaves the attention weights unchanged",
+            asserts=lambda: lambda sign: sign * common,
+        ),
     ),
     rests_on=(Basis(ground=Ground.PROOF, text="any logits and shift, three demonstrations"),),
 )
@@ -85,7 +87,7 @@ def _cancel(expression: sp.Expr) -> sp.Expr:
     return sp.simplify(sp.expand(expression.rewrite(sp.exp), power_exp=True))
 
 
-MEAN_SIGN = Claim(
+MEAN_SIGN = Claim.single(
     id="algebra/mean_sign_is_tanh",
     statement="The attention-weighted mean sign of the demonstrations is tanh(g + (1/2) log(n+/n-)), and -1 or +1 when one "
     "sign is absent.",
@@ -95,10 +97,12 @@ MEAN_SIGN = Claim(
     asserts=lambda: lambda odds: sp.tanh(g + odds),
     measure=_mean_sign,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="full log-odds",
-        statement="ebar = tanh(g + log(n+/n-)), the factor 1/2 dropped",
-        asserts=lambda: lambda odds: sp.tanh(g + 2 * odds),
+    controls=(
+        NegativeControl(
+            name="full log-odds",
+            statement="ebar = tanh(g + log(n+/n-)), the factor 1/2 dropped",
+            asserts=lambda: lambda odds: sp.tanh(g + 2 * odds),
+        ),
     ),
     uses=("algebra/common_part_cancels_in_softmax",),
     rests_on=(Basis(ground=Ground.PROOF, text="any g and any counts"),),
@@ -132,7 +136,7 @@ def _right_pool(ebar: sp.Expr, e: sp.Expr) -> dict[str, sp.Expr]:
     }
 
 
-POOLED_LABEL = Claim(
+POOLED_LABEL = Claim.single(
     id="algebra/pooled_label_is_c_plus_ebar_d",
     statement="The pooled label is v = c + ebar d, the correct attention weight (1 + e ebar)/2, and the softmax variance of "
     "the sign 1 - ebar^2.",
@@ -142,10 +146,12 @@ POOLED_LABEL = Claim(
     asserts=lambda: _right_pool,
     measure=_pooled,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="query sign in the label",
-        statement="v = c + e ebar d",
-        asserts=lambda: lambda ebar, e: _right_pool(ebar, e) | {"weight of d in v": e * ebar},
+    controls=(
+        NegativeControl(
+            name="query sign in the label",
+            statement="v = c + e ebar d",
+            asserts=lambda: lambda ebar, e: _right_pool(ebar, e) | {"weight of d in v": e * ebar},
+        ),
     ),
     uses=("algebra/mean_sign_is_tanh",),
     rests_on=(Basis(ground=Ground.PROOF, text="any g and any counts"),),

@@ -56,7 +56,7 @@ def _criterion(context: TrainingContext, grows: Grows) -> Evidence:
     return Evidence(rows=rows, facts=facts)
 
 
-CRITERION = Claim(
+CRITERION = Claim.single(
     id="dynamics/correct_attention_rises_if_and_only_if_its_feed_exceeds_the_penalty",
     statement="From mirrored neurons and W_Q = W_K (level S), the correct attention weight of a concept rises at a step if and only if "
     "-n_b^2 Gamma_k > lam, and falls if it is less: at every step of every concept drawn.",
@@ -66,10 +66,12 @@ CRITERION = Claim(
     asserts=lambda: lambda feed, lam: feed - lam,
     measure=_criterion,
     rule=NONE,
-    negative_control=NegativeControl(
-        name="penalty forgotten",
-        statement="it rises if and only if it is fed at all",
-        asserts=lambda: lambda feed, lam: feed + 0 * lam,
+    controls=(
+        NegativeControl(
+            name="penalty forgotten",
+            statement="it rises if and only if it is fed at all",
+            asserts=lambda: lambda feed, lam: feed + 0 * lam,
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id,),
     rests_on=(ROUND_OFF, ONE_CONCEPT),
@@ -137,7 +139,7 @@ def _monotone(context: TrainingContext, phase: Phase) -> Evidence:
     return Evidence(rows=(row,), facts=facts)
 
 
-MONOTONE = Claim(
+MONOTONE = Claim.single(
     id="dynamics/correct_attention_grows_monotonically_from_its_onset_to_four_fifths",
     statement="From its onset, the first step at which its feed exceeds the penalty, until it has gone four fifths of the way to its end, the "
     "correct attention weight never falls, in at least 98 of 100 concepts of the declared law.",
@@ -149,8 +151,8 @@ MONOTONE = Claim(
     facts=FallFacts,
     rule=RARE,
     plan=rare_plan(1),
-    negative_control=NegativeControl(
-        name="from the start", statement="the same from step 0 on", asserts=lambda: _from_the_start
+    controls=(
+        NegativeControl(name="from the start", statement="the same from step 0 on", asserts=lambda: _from_the_start),
     ),
     uses=(
         SINGLE_CONCEPTS.id,

@@ -176,7 +176,7 @@ def _measure(context: TrainingContext, given: Given) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"regimes": grid, "steps": STEPS})
 
 
-SINGLE_CONCEPTS = Claim(
+SINGLE_CONCEPTS = Claim.single(
     id="dynamics/single_concepts_descend_as_the_full_model_does",
     statement="Concepts of several regimes run side by side, each alone with its overlaps, penalty, step size and weight pi_k, have the state, attention, "
     "loss, error and feed that exact population descent of the full model has: in four random regimes of two or three uneven concepts, for 40 constant steps.",
@@ -186,10 +186,12 @@ SINGLE_CONCEPTS = Claim(
     asserts=lambda: as_given,
     measure=_measure,
     rule=RoundOff(reason=COLLECTED),
-    negative_control=NegativeControl(
-        name="norms of words exchanged",
-        statement="the same with n_a and n_b exchanged",
-        asserts=lambda: word_norms_exchanged,
+    controls=(
+        NegativeControl(
+            name="norms of words exchanged",
+            statement="the same with n_a and n_b exchanged",
+            asserts=lambda: word_norms_exchanged,
+        ),
     ),
     uses=(LEVEL_B,),
     rests_on=(ROUND_OFF,),

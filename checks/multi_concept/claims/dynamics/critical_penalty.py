@@ -82,7 +82,7 @@ def _width(m: int) -> float:
     return (TYPICAL_WIDTH / m) ** 0.5
 
 
-PENALTY = Claim(
+PENALTY = Claim.single(
     id="dynamics/critical_penalty_is_that_of_an_unstable_plateau",
     statement="With three to five demonstrations, a concept with a living neuron of each sign is learned from a small start at 0.8 of lam_c = pi_k n_b n_c n_d sqrt(q live / (4 m (2^L - 1))) and not at "
     "1.25 of it, up to exceptions rarer than one in fifty: to within these factors, the penalty at which even attention ceases to be unstable under what the "
@@ -95,10 +95,12 @@ PENALTY = Claim(
     facts=PenaltyFacts,
     rule=RARE,
     plan=rare_plan(2, MEMBERS * len(SIZES)),
-    negative_control=NegativeControl(
-        name="lam m K1",
-        statement="the threshold is at a fixed lam m K1, that of m = 16",
-        asserts=lambda: _width,
+    controls=(
+        NegativeControl(
+            name="lam m K1",
+            statement="the threshold is at a fixed lam m K1, that of m = 16",
+            asserts=lambda: _width,
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id, "dynamics/concept_is_learned_if_and_only_if_each_label_has_an_open_neuron"),
     rests_on=(STATISTICS, ONE_CONCEPT),

@@ -137,7 +137,7 @@ def _heavier(regime: Regime) -> Regime:
     return regime.replace(training={"lam": regime.model.m**-0.5})
 
 
-LEARNED = Claim(
+LEARNED = Claim.single(
     id="dynamics/every_concept_is_learned",
     statement="Population descent of level B in steps of size m has learned every concept by time 300 m (or 150 / lam, if that is "
     "sooner): no pure prompt is misclassified any more.",
@@ -160,10 +160,12 @@ LEARNED = Claim(
     rule=RoundOff(
         reason="16 K1 (L + 1) unit round-offs: a sum of the probabilities of the prompts, which are zero or not"
     ),
-    negative_control=NegativeControl(
-        name="quantifier widened",
-        statement="also under a penalty with lam = 1/sqrt(m)",
-        asserts=lambda: _heavier,
+    controls=(
+        NegativeControl(
+            name="quantifier widened",
+            statement="also under a penalty with lam = 1/sqrt(m)",
+            asserts=lambda: _heavier,
+        ),
     ),
     uses=("closure/population_descent_equals_level_b",),
     rests_on=(
@@ -224,7 +226,7 @@ def _smooth(context: TrainingContext, widened: Widened) -> Evidence:
     return Evidence(rows=(row,), facts=facts | {"gate events": len(solved.events), "living neurons": int(living.sum())})
 
 
-END = Claim(
+END = Claim.single(
     id="dynamics/end_of_training_is_smooth",
     statement="Where the gradient flow of level B comes to rest the risk is smooth: no gate of a living neuron is on its kink.",
     formula=r"h_i \ne 0 \text{ for every pure prompt and living neuron, as } \tau \to \infty",
@@ -233,11 +235,13 @@ END = Claim(
     asserts=lambda: lambda regime: regime,
     measure=_smooth,
     rule=ExactZero(reason="a gate that slides is held exactly on its kink, so the count is a whole number"),
-    negative_control=NegativeControl(
-        name="quantifier widened",
-        statement="also for neurons with gates: ReLU",
-        asserts=lambda: (
-            lambda regime: regime.replace(model={"activation": "relu", "m": 4, "sigma_0": 0.3, "sigma_1": 0.3})
+    controls=(
+        NegativeControl(
+            name="quantifier widened",
+            statement="also for neurons with gates: ReLU",
+            asserts=lambda: (
+                lambda regime: regime.replace(model={"activation": "relu", "m": 4, "sigma_0": 0.3, "sigma_1": 0.3})
+            ),
         ),
     ),
     uses=("closure/recursion_converges_to_the_sliding_flow",),

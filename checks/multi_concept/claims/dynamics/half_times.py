@@ -145,7 +145,7 @@ def _first(context: TrainingContext, groups_of: Callable[[TrainingContext], tupl
     return Evidence(rows=(row,), facts=facts)
 
 
-HALF_TIMES = Claim(
+HALF_TIMES = Claim.single(
     id="dynamics/attention_is_half_way_before_the_mlp",
     statement="With three demonstrations or more and less than half of the critical penalty, the correct attention weight has made half of its way "
     "before sum_i r_i beta_i is half of its end, in at least 98 of 100 concepts of the declared law.",
@@ -157,10 +157,12 @@ HALF_TIMES = Claim(
     facts=HalfTimeFacts,
     rule=RARE,
     plan=rare_plan(1, TRIALS),
-    negative_control=NegativeControl(
-        name="near the threshold, two demonstrations",
-        statement="the same with two demonstrations and 0.6 to 0.9 of the critical penalty",
-        asserts=lambda: _two_near_the_threshold,
+    controls=(
+        NegativeControl(
+            name="near the threshold, two demonstrations",
+            statement="the same with two demonstrations and 0.6 to 0.9 of the critical penalty",
+            asserts=lambda: _two_near_the_threshold,
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id, "dynamics/right_signs_persist"),
     rests_on=(STATISTICS, ONE_CONCEPT),

@@ -248,7 +248,7 @@ def _heavily_penalised(regime: Regime) -> Regime:
     return wide.replace(training={"lam": 5 / float(over_critical(wide).min())})
 
 
-PREDICTED = Claim(
+PREDICTED = Claim.single(
     id="dynamics/concepts_learned_are_those_foreseen",
     statement="Population descent of level B from this regime's own start learns exactly the concepts that the start predicts: those with a neuron of "
     "each sign of r open on its own label, whose lam_c = pi_k n_b n_c n_d sqrt(q live / (4 m (2^L - 1))) is above the penalty, live being the share of "
@@ -260,10 +260,12 @@ PREDICTED = Claim(
     measure=_fates,
     facts=PredictedFacts,
     rule=ExactZero(reason="concepts are counted: the number whose fate was not predicted is a whole one"),
-    negative_control=NegativeControl(
-        name="the penalty does not matter",
-        statement="learned if and only if the gates say so, also in a wide network under five times lam_c",
-        asserts=lambda: Prediction(where=_heavily_penalised, learned=by_gates_alone),
+    controls=(
+        NegativeControl(
+            name="the penalty does not matter",
+            statement="learned if and only if the gates say so, also in a wide network under five times lam_c",
+            asserts=lambda: Prediction(where=_heavily_penalised, learned=by_gates_alone),
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id, WHICH.id, PENALTY.id),
     rests_on=(

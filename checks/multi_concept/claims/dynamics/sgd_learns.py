@@ -177,7 +177,7 @@ def _heavily_penalised(regime: Regime) -> Regime:
     )
 
 
-SGD_LEARNS = Claim(
+SGD_LEARNS = Claim.single(
     id="dynamics/sgd_learns_every_concept",
     statement="Minibatch SGD of the full model, from this regime's own start, with its noise, other concepts in the words, schedule and number of steps, "
     "ends with every concept learned: the trained model classifies every pure prompt of each concept that occurs rightly.",
@@ -203,10 +203,12 @@ SGD_LEARNS = Claim(
     rule=ExactZero(
         reason="prompts are counted, all (k, e, n+) of them: the number of those misclassified is a whole one"
     ),
-    negative_control=NegativeControl(
-        name="any penalty",
-        statement="also under a penalty lam = 1 / sqrt(m), on pure prompts",
-        asserts=lambda: _heavily_penalised,
+    controls=(
+        NegativeControl(
+            name="any penalty",
+            statement="also under a penalty lam = 1 / sqrt(m), on pure prompts",
+            asserts=lambda: _heavily_penalised,
+        ),
     ),
     uses=(
         "gradient/noise_is_gaussian_with_the_stated_deviation",

@@ -65,7 +65,7 @@ def _signs(context: TrainingContext, prompts: str) -> Evidence:
     )
 
 
-SIGNS = Claim(
+SIGNS = Claim.single(
     id="dynamics/right_signs_persist",
     statement="With prompts that match, at least 98 in 100 concepts of the declared law never lose a right sign: once r_i beta_i > 0, it stays so "
     "for every neuron, living or not, and G^bb stays positive. Of iid prompts this is false: with even attention E[e ebar] is then "
@@ -77,8 +77,12 @@ SIGNS = Claim(
     measure=_signs,
     rule=RARE,
     plan=rare_plan(2),
-    negative_control=NegativeControl(
-        name="any prompts", statement="the same for iid prompts, some without any match", asserts=lambda: "iid"
+    controls=(
+        NegativeControl(
+            name="any prompts",
+            statement="the same for iid prompts, some without any match",
+            asserts=lambda: "iid",
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id,),
     rests_on=(STATISTICS, ONE_CONCEPT),
@@ -125,7 +129,7 @@ def _complement(context: TrainingContext, allowed: Allowed) -> Evidence:
     return Evidence(rows=rows, facts=facts | {"law": ORDINARY.in_words(), "steps": STEPS})
 
 
-COMPLEMENT = Claim(
+COMPLEMENT = Claim.single(
     id="dynamics/complement_stays_small_in_attention_but_grows_with_the_mlp",
     statement="On pure prompts the complement products of attention, G^aa, G^ab and G^ba, stay below an eighth of the final G^bb in at least 98 of 100 "
     "concepts of the declared law. That of the MLP does not stay small: at the end alpha / beta of living neurons is n_d / n_c, within a factor "
@@ -138,10 +142,12 @@ COMPLEMENT = Claim(
     measure=_complement,
     rule=RARE,
     plan=rare_plan(2),
-    negative_control=NegativeControl(
-        name="the MLP too",
-        statement="alpha, too, stays below an eighth of beta",
-        asserts=lambda: _stays_small,
+    controls=(
+        NegativeControl(
+            name="the MLP too",
+            statement="alpha, too, stays below an eighth of beta",
+            asserts=lambda: _stays_small,
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id, "dynamics/right_signs_persist"),
     rests_on=(STATISTICS, ONE_CONCEPT),

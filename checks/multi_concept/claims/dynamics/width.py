@@ -53,7 +53,7 @@ def _driven(context: TrainingContext, law: str) -> Evidence:
     )
 
 
-DRIVEN = Claim(
+DRIVEN = Claim.single(
     id="dynamics/unanimous_prompts_alone_drive_neurons_on_the_plateau",
     statement="While outputs are small and attention is even, what prompts that match give to a neuron cancels but for the two unanimous ones, whatever its "
     "gate: E[e gate] = u (g+ - g-) and E[e ebar gate] = u (g+ + g-), with u = 1/(2 (2^L - 1)) and its gates g+, g- on the labels. And E[1 - ebar^2] is (1 - 1/L) / (1 - 2^-L).",
@@ -63,7 +63,7 @@ DRIVEN = Claim(
     asserts=lambda: "match",
     measure=_driven,
     rule=ExactZero(reason="fractions, over every half-line of counts on which a gate can be open"),
-    negative_control=NegativeControl(name="any prompts", statement="the same for iid prompts", asserts=lambda: "iid"),
+    controls=(NegativeControl(name="any prompts", statement="the same for iid prompts", asserts=lambda: "iid"),),
     rests_on=(Basis(ground=Ground.EXACT, text="fractions, for 2 to 8 demonstrations and every gate"),),
 )
 
@@ -129,7 +129,7 @@ def _which(context: TrainingContext, predicted: Predicted) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"law": NARROW.in_words(), "steps": NARROW_STEPS, "exceptions": table})
 
 
-WHICH = Claim(
+WHICH = Claim.single(
     id="dynamics/concept_is_learned_if_and_only_if_each_label_has_an_open_neuron",
     statement="With three demonstrations, a start with sigma_1 from 0.01 to 0.1 and sigma_0 from 0.02 to 0.1, and 0.05 to 0.2 of the critical penalty, a concept is learned if and only if some neuron with r_i > 0 is open on its label + at the "
     "start, and some neuron with r_i < 0 on its label -, up to exceptions rarer than one in fifty. Neurons open on the other label alone die.",
@@ -140,10 +140,12 @@ WHICH = Claim(
     measure=_which,
     rule=RARE,
     plan=rare_plan(len(WIDTHS), NARROW_MEMBERS),
-    negative_control=NegativeControl(
-        name="open on either label",
-        statement="learned if and only if a neuron of each sign is open on some label",
-        asserts=lambda: _either_label,
+    controls=(
+        NegativeControl(
+            name="open on either label",
+            statement="learned if and only if a neuron of each sign is open on some label",
+            asserts=lambda: _either_label,
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id, "dynamics/unanimous_prompts_alone_drive_neurons_on_the_plateau"),
     rests_on=(STATISTICS, ONE_CONCEPT),
@@ -198,7 +200,7 @@ SAME_RUNS = Basis(
     text="the runs of the claim about which concepts are learned, not other ones: the two verdicts are not independent",
 )
 
-SHARE = Claim(
+SHARE = Claim.single(
     id="dynamics/share_of_concepts_learned_follows_from_the_width",
     statement="The share of concepts learned from random small starts is (1 - 2^-ceil(m/2)) (1 - 2^-floor(m/2)), within 0.08: the failure is all "
     "or nothing for each concept, and has the law of the initial gates.",
@@ -212,10 +214,12 @@ SHARE = Claim(
     plan=lambda context: SHARES.design(
         spread=0.5, rows=len(WIDTHS), level=context.level, fewest=NARROW_MEMBERS, most=NARROW_MEMBERS
     ),
-    negative_control=NegativeControl(
-        name="any neuron",
-        statement="one neuron open on both, of whatever sign: 1 - 2^-m",
-        asserts=lambda: lambda m: 1 - 2.0**-m,
+    controls=(
+        NegativeControl(
+            name="any neuron",
+            statement="one neuron open on both, of whatever sign: 1 - 2^-m",
+            asserts=lambda: lambda m: 1 - 2.0**-m,
+        ),
     ),
     uses=(SINGLE_CONCEPTS.id, "dynamics/concept_is_learned_if_and_only_if_each_label_has_an_open_neuron"),
     rests_on=(STATISTICS, SAME_RUNS, ONE_CONCEPT),

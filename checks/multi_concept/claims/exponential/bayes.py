@@ -76,7 +76,7 @@ def _no_extras(regime: Regime, M: np.ndarray, Q: np.ndarray, prompts: Mapping[st
     return posterior(regime.replace(prompt={"p_extra": 0.0}), M, Q, prompts)
 
 
-CALIBRATED = Claim(
+CALIBRATED = Claim.single(
     id="exponential/posterior_is_calibrated_on_drawn_prompts",
     statement="Of the noisy prompts that the simulation draws, with other concepts in them, a share p has the label +1 among those "
     "to which the posterior of the theory gives p, and also among those whose labels lean to one side.",
@@ -87,10 +87,12 @@ CALIBRATED = Claim(
     measure=_calibration,
     rule=CALIBRATION,
     plan=_calibration_plan,
-    negative_control=NegativeControl(
-        name="no other concepts",
-        statement="a share p, for the posterior that takes every word to carry its own concept alone",
-        asserts=lambda: _no_extras,
+    controls=(
+        NegativeControl(
+            name="no other concepts",
+            statement="a share p, for the posterior that takes every word to carry its own concept alone",
+            asserts=lambda: _no_extras,
+        ),
     ),
     rests_on=(STATISTICS,),
 )
@@ -163,7 +165,7 @@ NEAR = Equivalence(
     margin=0.1,
     reason="a tenth of the Bayes error: half of the excess itself, so that an excess that vanishes is refuted",
 )
-ONE_CONCEPT = Claim(
+ONE_CONCEPT = Claim.single(
     id="exponential/one_concept_ends_a_fifth_above_the_bayes_error",
     statement="With one concept, noise of 0.3 on words and 0.1 on labels, SGD of the full model ends after 2000 steps with a 0-1 error of "
     "1.1 to 1.3 times the Bayes error, on average over starts and data: close to it, but not at it.",
@@ -174,8 +176,8 @@ ONE_CONCEPT = Claim(
     measure=_ending(1),
     rule=NEAR,
     plan=lambda context: _planned(context, NEAR, 0.07),
-    negative_control=NegativeControl(
-        name="Bayes error reached", statement="the excess is 0, within a tenth", asserts=lambda: 0.0
+    controls=(
+        NegativeControl(name="Bayes error reached", statement="the excess is 0, within a tenth", asserts=lambda: 0.0),
     ),
     uses=("exponential/posterior_is_calibrated_on_drawn_prompts",),
     rests_on=(STATISTICS,),
@@ -185,7 +187,7 @@ ABOVE = Equivalence(
     margin=0.25,
     reason="a quarter of the Bayes error: less than half of the distance to one concept, whose excess is a fifth of it",
 )
-TWO_CONCEPTS = Claim(
+TWO_CONCEPTS = Claim.single(
     id="exponential/two_concepts_end_well_above_the_bayes_error",
     statement="With two concepts the same training ends with a 0-1 error of 1.5 to 2 times the Bayes error: it is not reached.",
     formula=r"\Pr(e f \le 0) - R_{\mathrm{Bayes}} = (0.75 \pm 0.25)\, R_{\mathrm{Bayes}}",
@@ -195,10 +197,12 @@ TWO_CONCEPTS = Claim(
     measure=_ending(2),
     rule=ABOVE,
     plan=lambda context: _planned(context, ABOVE, 0.15),
-    negative_control=NegativeControl(
-        name="as with one concept",
-        statement="the excess is a fifth of the Bayes error, within a quarter",
-        asserts=lambda: 0.2,
+    controls=(
+        NegativeControl(
+            name="as with one concept",
+            statement="the excess is a fifth of the Bayes error, within a quarter",
+            asserts=lambda: 0.2,
+        ),
     ),
     uses=("exponential/posterior_is_calibrated_on_drawn_prompts",),
     rests_on=(STATISTICS,),
@@ -250,7 +254,7 @@ def _sharp(context: TrainingContext, shares: Mapping[str, float]) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"prompts": samples, "seed": NOISY.ensemble.seed})
 
 
-SHARPEST = Claim(
+SHARPEST = Claim.single(
     id="exponential/sharpest_attention_stays_above_the_bayes_error",
     statement="Attention that compares words along the concept vectors b_k, all alike and as sharp as can be, with a perfect MLP "
     "after it, is above the Bayes error by 7 percent of it with one concept and by 54 percent with two; and by 7 again if it could "
@@ -263,10 +267,12 @@ SHARPEST = Claim(
     measure=_sharp,
     rule=SHARP,
     plan=_sharp_plan,
-    negative_control=NegativeControl(
-        name="no noise from the other concept",
-        statement="with two concepts as with one, 7 percent",
-        asserts=lambda: dict.fromkeys(COMPARED, 0.07),
+    controls=(
+        NegativeControl(
+            name="no noise from the other concept",
+            statement="with two concepts as with one, 7 percent",
+            asserts=lambda: dict.fromkeys(COMPARED, 0.07),
+        ),
     ),
     uses=("exponential/posterior_is_calibrated_on_drawn_prompts",),
     rests_on=(STATISTICS,),

@@ -271,7 +271,7 @@ def _end_plan(context: TrainingContext) -> Plan:
     return FLOOR.design(spread=max(spread, least), rows=1, level=context.level, fewest=samples, most=samples)
 
 
-FLOOR_CLAIM = Claim(
+FLOOR_CLAIM = Claim.single(
     id="exponential/error_ends_at_the_extinction_floor",
     statement="At the end of the run the error is that of seeds in which a concept has gone extinct, whose gates of one sign are all shut for "
     "ever, within a fifth: survivors have learned everything, the others never will.",
@@ -283,8 +283,10 @@ FLOOR_CLAIM = Claim(
     facts=WholeCurveFacts,
     rule=FLOOR,
     plan=_end_plan,
-    negative_control=NegativeControl(
-        name="no floor", statement="the error goes to zero", asserts=lambda: lambda of: np.zeros(of.seeds)
+    controls=(
+        NegativeControl(
+            name="no floor", statement="the error goes to zero", asserts=lambda: lambda of: np.zeros(of.seeds)
+        ),
     ),
     uses=("exponential/extinction_is_for_ever",),
     rests_on=(STATISTICS,),

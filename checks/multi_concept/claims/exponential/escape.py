@@ -174,7 +174,7 @@ PREDICTION_SPREAD = 2.5
 """Relative standard deviation of a predicted rate, for one seed: up to 2.1 when measured."""
 
 
-ESCAPE = Claim(
+ESCAPE = Claim.single(
     id="exponential/rate_is_that_of_delayed_escape",
     statement="Where noise spreads the escapes over at least two fifths of the length of the plateau, the local rates of the error of surviving seeds are, within "
     "a quarter, those of delayed escape: predicted from the states at the end of the plateau alone, as the chance that the twice summed minibatch noise "
@@ -188,10 +188,12 @@ ESCAPE = Claim(
     facts=EscapeFacts,
     rule=QUARTER,
     plan=_plan,
-    negative_control=NegativeControl(
-        name="not fed",
-        statement="the same with a signal that nothing feeds after the plateau",
-        asserts=lambda: _not_fed,
+    controls=(
+        NegativeControl(
+            name="not fed",
+            statement="the same with a signal that nothing feeds after the plateau",
+            asserts=lambda: _not_fed,
+        ),
     ),
     uses=("exponential/error_falls_at_least_exponentially_above_its_floor",),
     rests_on=(STATISTICS,),

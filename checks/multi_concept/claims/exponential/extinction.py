@@ -68,7 +68,7 @@ def _for_ever(context: TrainingContext, shut: Shut) -> Evidence:
     return Evidence(rows=rows, facts={"m": FEW_NEURONS, "seeds": WATCHED, "extinct at the end": int(was.sum())})
 
 
-FOR_EVER = Claim(
+FOR_EVER = Claim.single(
     id="exponential/extinction_is_for_ever",
     statement="Once every gate of a concept that belongs to one sign of r is shut on both labels, it stays shut, and every prompt of that "
     "concept whose label has that sign is misclassified from then on.",
@@ -78,10 +78,12 @@ FOR_EVER = Claim(
     asserts=lambda: _is_extinct,
     measure=_for_ever,
     rule=NONE,
-    negative_control=NegativeControl(
-        name="shut on one label",
-        statement="the same once the gates are shut on the label +",
-        asserts=lambda: _shut_on_one_label,
+    controls=(
+        NegativeControl(
+            name="shut on one label",
+            statement="the same once the gates are shut on the label +",
+            asserts=lambda: _shut_on_one_label,
+        ),
     ),
     uses=("closure/stochastic_recursion_equals_sgd",),
     rests_on=(ROUND_OFF,),
@@ -168,7 +170,7 @@ WIDTH_SPREAD = 9.0
 """Standard deviation of the ratio times the square root of the starts: 6.3 at B = 2 and 8.4 at B = 8 when measured."""
 
 
-IN_WIDTH = Claim(
+IN_WIDTH = Claim.single(
     id="exponential/floor_falls_faster_than_powers_of_the_width",
     statement="With starts drawn at random and lam m fixed, the probability of extinction falls faster than every power of the width, at "
     "batches of 2 and 8. Not exactly exponentially: neurons share their minibatches, which makes its logarithm convex in m.",
@@ -181,10 +183,12 @@ IN_WIDTH = Claim(
     plan=lambda context: SLOWER_THAN_POWERS.design_means(
         bound=2.0, truth=1.3, spread=WIDTH_SPREAD, rows=len(JUDGED), level=context.level, samples=STARTS
     ),
-    negative_control=NegativeControl(
-        name="in the cube of the width",
-        statement="faster than every power of exp(m^3)",
-        asserts=lambda: lambda m: m**3,
+    controls=(
+        NegativeControl(
+            name="in the cube of the width",
+            statement="faster than every power of exp(m^3)",
+            asserts=lambda: lambda m: m**3,
+        ),
     ),
     rests_on=(STATISTICS,),
 )
@@ -256,7 +260,7 @@ def _in_batch(context: TrainingContext, place: Callable[[float], float]) -> Evid
 HALF_THE_RATE = UpperBound(
     reason="two: a power of B would have lost three quarters of its rate, the root of B half of it"
 )
-IN_BATCH = Claim(
+IN_BATCH = Claim.single(
     id="exponential/floor_falls_faster_than_root_exponentials_of_the_batch_from_a_learnable_start",
     statement="From one start that population descent learns, the probability of extinction falls with the batch faster than every power of B "
     "and than exp(-c sqrt(B)): its rate from 8 to 32 is more than half of that from 2 to 8. With starts drawn at random it does "
@@ -270,8 +274,12 @@ IN_BATCH = Claim(
     plan=lambda context: HALF_THE_RATE.design_means(
         bound=2.0, truth=1.3, spread=BATCH_SPREAD, rows=1, level=context.level, samples=SEEDS
     ),
-    negative_control=NegativeControl(
-        name="in the square of the batch", statement="as exp(-c B^2)", asserts=lambda: lambda batch: batch**2
+    controls=(
+        NegativeControl(
+            name="in the square of the batch",
+            statement="as exp(-c B^2)",
+            asserts=lambda: lambda batch: batch**2,
+        ),
     ),
     rests_on=(STATISTICS,),
 )

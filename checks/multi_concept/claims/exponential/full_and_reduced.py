@@ -69,7 +69,7 @@ def _paths(context: TrainingContext, fed: Callable[[np.ndarray], np.ndarray]) ->
     return Evidence(rows=(row,), facts=facts)
 
 
-PATHWISE = Claim(
+PATHWISE = Claim.single(
     id="exponential/full_and_reduced_errors_are_equal_path_by_path",
     statement="Fed the same prompts, the full model and the reduced recursion misclassify the same pure prompts at every record of every seed.",
     formula=r"\Pr(e f \le 0 \mid \text{minibatches})_{\mathrm{full}} = \Pr(e f \le 0 \mid \text{minibatches})_{B}",
@@ -78,10 +78,12 @@ PATHWISE = Claim(
     asserts=lambda: lambda counts: counts,
     measure=_paths,
     rule=RoundOff(reason="the probabilities of the misclassified prompts, added in another order"),
-    negative_control=NegativeControl(
-        name="a step late",
-        statement="each step is driven by the minibatch of the step before",
-        asserts=lambda: lambda counts: np.roll(counts, 1, axis=1),
+    controls=(
+        NegativeControl(
+            name="a step late",
+            statement="each step is driven by the minibatch of the step before",
+            asserts=lambda: lambda counts: np.roll(counts, 1, axis=1),
+        ),
     ),
     uses=("closure/stochastic_recursion_equals_sgd",),
     rests_on=(ROUND_OFF,),
@@ -188,7 +190,7 @@ SAME = Equivalence(
     margin=1.0,
     reason="the smallest difference that ensembles of these sizes can decide, by the spread of the pilot, at all places at once",
 )
-EQUAL = Claim(
+EQUAL = Claim.single(
     id="exponential/full_and_reduced_ensembles_have_the_same_error_curve",
     statement="An ensemble of full models and an independent one of the reduced recursion have the same mean error, simultaneously from the "
     "start of learning to the end of the window, within what their sizes can decide.",
@@ -200,8 +202,12 @@ EQUAL = Claim(
     facts=FullFacts,
     rule=SAME,
     plan=lambda context: _planned(context),
-    negative_control=NegativeControl(
-        name="without minibatch noise", statement="that of the deterministic recursion", asserts=lambda: _of_descent
+    controls=(
+        NegativeControl(
+            name="without minibatch noise",
+            statement="that of the deterministic recursion",
+            asserts=lambda: _of_descent,
+        ),
     ),
     uses=("exponential/full_and_reduced_errors_are_equal_path_by_path",),
     rests_on=(STATISTICS,),

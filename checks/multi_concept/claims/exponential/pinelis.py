@@ -109,7 +109,7 @@ def _noise(context: TrainingContext, size: Callable[[np.ndarray, np.ndarray], fl
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-NOISE = Claim(
+NOISE = Claim.single(
     id="exponential/noise_of_one_prompt_is_a_bounded_martingale_difference",
     statement="At states of the path the gradient of the full model on one prompt differs from the population gradient by a vector "
     "with mean zero, whose length in all weights is at most b, the largest deviation in the coefficients of level B.",
@@ -119,10 +119,12 @@ NOISE = Claim(
     asserts=lambda: _largest,
     measure=_noise,
     rule=UpperBound(reason=f"the largest prompt, {DETERMINISTIC}", is_statistical=False),
-    negative_control=NegativeControl(
-        name="the root mean square",
-        statement="the same with the root mean square of the deviation for its largest length",
-        asserts=lambda: _root_mean_square,
+    controls=(
+        NegativeControl(
+            name="the root mean square",
+            statement="the same with the root mean square of the deviation for its largest length",
+            asserts=lambda: _root_mean_square,
+        ),
     ),
     uses=("gradient/level_b_drift_matches_population_autograd",),
     rests_on=(ROUND_OFF,),
@@ -159,7 +161,7 @@ def _cosine(context: TrainingContext, shrunk: float) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"s b": list(SIZES), "s ||x||": list(PLACES), "directions": 12})
 
 
-COSINE = Claim(
+COSINE = Claim.single(
     id="exponential/hyperbolic_cosine_grows_by_at_most_that_of_the_largest_prompt",
     statement="Under the law of one prompt's noise at states of the path, the expectation of cosh(s ||x + zeta||) is at most cosh(s ||x||) cosh(s b), for "
     "small and large s, at x = 0 and along and against the largest and the principal noise, and in random directions.",
@@ -172,7 +174,7 @@ COSINE = Claim(
         reason="one: the right side is what bounded vectors of mean zero in a Hilbert space can reach, and two opposite ones do",
         is_statistical=False,
     ),
-    negative_control=NegativeControl(name="half of b", statement="the same with b/2 for b", asserts=lambda: 0.5),
+    controls=(NegativeControl(name="half of b", statement="the same with b/2 for b", asserts=lambda: 0.5),),
     uses=("exponential/noise_of_one_prompt_is_a_bounded_martingale_difference",),
     rests_on=(ROUND_OFF,),
 )
@@ -186,7 +188,7 @@ def _distance(context: TrainingContext, factor: float) -> Evidence:
     return Evidence(rows=rows, facts={"states": states, "prompts": len(possible(forks(context)[0].one))})
 
 
-DISTANCE = Claim(
+DISTANCE = Claim.single(
     id="exponential/wrong_prompts_are_far_from_the_path",
     statement="No state of any seed gets a prompt wrong that the path gets right unless the coefficients of its concept are at least the computed "
     "distance D away from the path: margin over Lipschitz bound, with the growth of the bound on the way.",
@@ -197,9 +199,7 @@ DISTANCE = Claim(
     asserts=lambda: 1.0,
     measure=_distance,
     rule=UpperBound(reason=f"one: the distance itself, {DETERMINISTIC}", is_statistical=False),
-    negative_control=NegativeControl(
-        name="three times as far", statement="the same with 3 D for D", asserts=lambda: 3.0
-    ),
+    controls=(NegativeControl(name="three times as far", statement="the same with 3 D for D", asserts=lambda: 3.0),),
     uses=("closure/stochastic_recursion_equals_sgd",),
     rests_on=(ROUND_OFF,),
 )
@@ -236,7 +236,7 @@ def _tail(context: TrainingContext, effective: Callable[[int], float]) -> Eviden
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-TAIL = Claim(
+TAIL = Claim.single(
     id="exponential/deviation_has_the_tail_of_bounded_differences",
     statement="From states on the plateau, in the escape and after it, and for minibatches of all sizes, the probability that SGD is x or more away from "
     "the path at step t, without having exited, is at most 2 exp(-(x - m_t)^2 / (2 W_t)); and so it is for all t at once, in units of the path's growth.",
@@ -248,10 +248,12 @@ TAIL = Claim(
     measure=_tail,
     rule=EXPONENTIAL,
     plan=plan,
-    negative_control=NegativeControl(
-        name="averaged too well",
-        statement="the same with B^2 for B, as if noise fell as the inverse of the batch size",
-        asserts=lambda: lambda batch: float(batch) ** 2,
+    controls=(
+        NegativeControl(
+            name="averaged too well",
+            statement="the same with B^2 for B, as if noise fell as the inverse of the batch size",
+            asserts=lambda: lambda batch: float(batch) ** 2,
+        ),
     ),
     uses=(
         "exponential/hyperbolic_cosine_grows_by_at_most_that_of_the_largest_prompt",
@@ -303,7 +305,7 @@ def _error(context: TrainingContext, factor: float) -> Evidence:
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-ERROR = Claim(
+ERROR = Claim.single(
     id="exponential/error_stays_below_the_bound_of_the_deviation",
     statement="SGD without an exit gets a prompt wrong that the path gets right with at most the probability that its deviation reaches the prompt's distance, "
     "for a drawn prompt and for the nearest one, as far as an ensemble can see: the 0-1 error is at most that of the path, plus that, plus the chance of an exit.",
@@ -314,10 +316,12 @@ ERROR = Claim(
     measure=_error,
     rule=EXPONENTIAL,
     plan=plan,
-    negative_control=NegativeControl(
-        name="no noise",
-        statement="SGD gets no prompt wrong that the path gets right: infinite distances",
-        asserts=lambda: 1e9,
+    controls=(
+        NegativeControl(
+            name="no noise",
+            statement="SGD gets no prompt wrong that the path gets right: infinite distances",
+            asserts=lambda: 1e9,
+        ),
     ),
     uses=(
         "exponential/wrong_prompts_are_far_from_the_path",
@@ -390,7 +394,7 @@ def _curvature(context: TrainingContext, expansion: Callable[[np.ndarray], np.nd
     return Evidence(rows=rows, facts=facts)
 
 
-CURVATURE = Claim(
+CURVATURE = Claim.single(
     id="exponential/risk_is_nowhere_convex_while_it_is_learned",
     statement="At every step of the path, on the plateau, in the escape and late, until half as long again as learning takes, the regularised risk has "
     "negative curvature in some direction: an update stretches some difference there, and no rho_t below 1 holds.",
@@ -404,10 +408,12 @@ CURVATURE = Claim(
         reason="one: the largest inverse of the factor by which an update can stretch a difference, from the Hessian with the gates as they are",
         is_statistical=False,
     ),
-    negative_control=NegativeControl(
-        name="everywhere",
-        statement="positive curvature everywhere, as the contraction 1 - eta mu assumes: rho_t at most 1",
-        asserts=lambda: lambda rho: rho,
+    controls=(
+        NegativeControl(
+            name="everywhere",
+            statement="positive curvature everywhere, as the contraction 1 - eta mu assumes: rho_t at most 1",
+            asserts=lambda: lambda rho: rho,
+        ),
     ),
     uses=("gradient/level_b_drift_matches_population_autograd",),
     rests_on=(

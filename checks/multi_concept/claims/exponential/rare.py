@@ -147,7 +147,7 @@ def _counting_plan(context: TrainingContext) -> Plan:
     )
 
 
-AGREES = Claim(
+AGREES = Claim.single(
     id="exponential/splitting_agrees_with_counting",
     statement="Where errors can still be counted, splitting gives the same error of survivors, within a factor of two.",
     formula=r"\mathbb E\, \widehat{\Pr}_{\mathrm{split}} = \Pr(e f \le 0,\ \text{survival})",
@@ -157,10 +157,12 @@ AGREES = Claim(
     measure=_against_counting,
     rule=TWOFOLD,
     plan=_counting_plan,
-    negative_control=NegativeControl(
-        name="factors forgotten",
-        statement="the error of copied particles counts as that of seeds",
-        asserts=lambda: _factors_forgotten,
+    controls=(
+        NegativeControl(
+            name="factors forgotten",
+            statement="the error of copied particles counts as that of seeds",
+            asserts=lambda: _factors_forgotten,
+        ),
     ),
     uses=("exponential/rate_is_that_of_delayed_escape",),
     rests_on=(STATISTICS,),
@@ -270,7 +272,7 @@ def _beyond_plan(context: TrainingContext) -> Plan:
     )
 
 
-FAR = Claim(
+FAR = Claim.single(
     id="exponential/iterations_grow_as_the_logarithm_of_the_accuracy",
     statement="Far beyond what can be counted the error of survivors goes on falling at two thirds or more of the rate that it has at the end of the window: "
     "the number of iterations to an error eps grows as log(1/eps), over all the decades that are followed.",
@@ -282,10 +284,12 @@ FAR = Claim(
     facts=TailFacts,
     rule=STAYS,
     plan=_beyond_plan,
-    negative_control=NegativeControl(
-        name="the cube root of the logarithm",
-        statement="iterations grow as the cube root of log(1/eps): the error falls as exp(-c t^3)",
-        asserts=lambda: lambda t: t**3,
+    controls=(
+        NegativeControl(
+            name="the cube root of the logarithm",
+            statement="iterations grow as the cube root of log(1/eps): the error falls as exp(-c t^3)",
+            asserts=lambda: lambda t: t**3,
+        ),
     ),
     uses=("exponential/splitting_agrees_with_counting",),
     rests_on=(STATISTICS,),

@@ -200,7 +200,7 @@ def _adjacent_plan(context: TrainingContext) -> Plan:
     )
 
 
-AT_LEAST = Claim(
+AT_LEAST = Claim.single(
     id="exponential/error_falls_at_least_exponentially_above_its_floor",
     statement="Where the error of surviving seeds falls more slowly than exp(-c t^6), from half of chance on and as far down as the ensemble "
     "can see, its local rate does not fall by more than a tenth from one stretch to the next: the error falls at least exponentially in the "
@@ -213,10 +213,12 @@ AT_LEAST = Claim(
     facts=RateFacts,
     rule=NOT_DECREASING,
     plan=_adjacent_plan,
-    negative_control=NegativeControl(
-        name="in the sixth power of t",
-        statement="at least as exp(-c t^6)",
-        asserts=lambda: _sixth,
+    controls=(
+        NegativeControl(
+            name="in the sixth power of t",
+            statement="at least as exp(-c t^6)",
+            asserts=lambda: _sixth,
+        ),
     ),
     uses=("closure/stochastic_recursion_equals_sgd",),
     rests_on=(STATISTICS,),
@@ -260,7 +262,7 @@ def _slower_plan(context: TrainingContext) -> Plan:
     )
 
 
-SLOWER_LAWS = Claim(
+SLOWER_LAWS = Claim.single(
     id="exponential/error_falls_faster_than_powers_and_stretched_exponentials",
     statement="In the same window the error of surviving seeds falls faster than every power of t and than every stretched exponential "
     "exp(-c t^q) with q up to 0.9: in the clock of each such law its rate grows.",
@@ -271,10 +273,12 @@ SLOWER_LAWS = Claim(
     measure=_slower_laws,
     rule=FASTER,
     plan=_slower_plan,
-    negative_control=NegativeControl(
-        name="faster than the sixth power in the exponent",
-        statement="faster than exp(-c t^6)",
-        asserts=lambda: {"t^6": _sixth},
+    controls=(
+        NegativeControl(
+            name="faster than the sixth power in the exponent",
+            statement="faster than exp(-c t^6)",
+            asserts=lambda: {"t^6": _sixth},
+        ),
     ),
     uses=("exponential/error_falls_at_least_exponentially_above_its_floor",),
     rests_on=(STATISTICS,),

@@ -142,7 +142,7 @@ def _stable(context: TrainingContext, carries: bool) -> Evidence:
     return Evidence(rows=tuple(row for found in rows.values() for row in found), facts=facts)
 
 
-STABLE = Claim(
+STABLE = Claim.single(
     id="fluctuation/covariance_is_linear_noise_while_gates_are_stable",
     statement="While gates are stable, from a lifted start until the first concept is learned, the variances of the attention, of each "
     "concept's signal and of all coefficients are those of linear noise along the recursion, within a tenth.",
@@ -154,10 +154,12 @@ STABLE = Claim(
     facts=StableFacts,
     rule=LINEAR,
     plan=_stable_plan,
-    negative_control=NegativeControl(
-        name="without the Jacobian",
-        statement="the same with H = 0: the noise of the steps is added up, and nothing carries it on",
-        asserts=lambda: False,
+    controls=(
+        NegativeControl(
+            name="without the Jacobian",
+            statement="the same with H = 0: the noise of the steps is added up, and nothing carries it on",
+            asserts=lambda: False,
+        ),
     ),
     uses=USES,
     rests_on=(STATISTICS,),

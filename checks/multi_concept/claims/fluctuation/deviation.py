@@ -281,7 +281,7 @@ def _in_batch(context: TrainingContext, effective: Callable[[float], float]) -> 
     return Evidence(rows=(row,), facts=ByBatchFacts(**vars(stretch_facts(context)), scaling=scaling))
 
 
-BY_BATCH = Claim(
+BY_BATCH = Claim.single(
     id="fluctuation/deviation_falls_as_root_batch",
     statement="While gates are stable, from a lifted start until the first concept is learned, the root mean square distance of SGD "
     "from the recursion falls as the inverse square root of the batch size.",
@@ -293,10 +293,12 @@ BY_BATCH = Claim(
     facts=ByBatchFacts,
     rule=IN_BATCH,
     plan=_batch_plan,
-    negative_control=NegativeControl(
-        name="the fourth root",
-        statement="as the inverse fourth root of the batch size",
-        asserts=lambda: lambda batch: batch**0.5,
+    controls=(
+        NegativeControl(
+            name="the fourth root",
+            statement="as the inverse fourth root of the batch size",
+            asserts=lambda: lambda batch: batch**0.5,
+        ),
     ),
     uses=USES,
     rests_on=(STATISTICS,),
@@ -356,7 +358,7 @@ def _in_step(context: TrainingContext, effective: Callable[[float], float]) -> E
     return Evidence(rows=(row,), facts=facts)
 
 
-BY_STEP = Claim(
+BY_STEP = Claim.single(
     id="fluctuation/deviation_grows_as_root_step",
     statement="While gates are stable, at one flow time the root mean square distance of SGD with a constant step size from its own "
     "recursion grows as the square root of the step size.",
@@ -368,8 +370,10 @@ BY_STEP = Claim(
     facts=ByStepFacts,
     rule=IN_STEP,
     plan=_step_plan,
-    negative_control=NegativeControl(
-        name="the step size", statement="in proportion to the step size", asserts=lambda: lambda eta: eta**2
+    controls=(
+        NegativeControl(
+            name="the step size", statement="in proportion to the step size", asserts=lambda: lambda eta: eta**2
+        ),
     ),
     uses=USES,
     rests_on=(STATISTICS,),

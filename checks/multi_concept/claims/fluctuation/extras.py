@@ -72,7 +72,7 @@ def _drift_order(context: TrainingContext, stated: Stated) -> Evidence:
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-DRIFT = Claim(
+DRIFT = Claim.single(
     id="gradient/level_n_drift_is_exact_to_first_order_in_extras",
     statement="At random states with every block on the concepts alive, what level N leaves out of the exact expected gradient of the "
     "full model, with other concepts and features in the words, is of second order in p_extra.",
@@ -82,10 +82,12 @@ DRIFT = Claim(
     asserts=lambda: "first order",
     measure=_drift_order,
     rule=Order(declared=2.0, margin=0.1, reason="orders are whole numbers: a tenth tells them apart"),
-    negative_control=NegativeControl(
-        name="each sign with p_extra",
-        statement="each of the two signs of another concept with probability p_extra, not p_extra/2",
-        asserts=lambda: "each sign with p_extra",
+    controls=(
+        NegativeControl(
+            name="each sign with p_extra",
+            statement="each of the two signs of another concept with probability p_extra, not p_extra/2",
+            asserts=lambda: "each sign with p_extra",
+        ),
     ),
     uses=("closure/level_n_without_noise_is_level_b",),
     rests_on=(Basis(ground=Ground.CONVERGENCE, text="extrapolated order of four residuals"),),
@@ -134,7 +136,7 @@ def _runs(context: TrainingContext, stated: Stated) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"steps": RUN.training.steps, "p_extra": [FEW, MANY]})
 
 
-FOLLOWS = Claim(
+FOLLOWS = Claim.single(
     id="fluctuation/descent_with_extras_follows_level_n",
     statement="After 600 steps of exact population descent with other concepts and features in the words, loss, attention and "
     "coefficients of the full model are those of level N: within 1.5% at p_extra = 0.02, and within the chance of a second "
@@ -149,7 +151,7 @@ FOLLOWS = Claim(
         reason="1.5% at 0.02, eight times the chance of a second extra; that chance itself, 4.5%, at 0.1: prompts with two extras "
         "are what the table leaves out",
     ),
-    negative_control=NegativeControl(name="level B", statement="those of pure prompts", asserts=lambda: "no extras"),
+    controls=(NegativeControl(name="level B", statement="those of pure prompts", asserts=lambda: "no extras"),),
     uses=("gradient/level_n_drift_is_exact_to_first_order_in_extras",),
     rests_on=(ROUND_OFF,),
 )
@@ -186,7 +188,7 @@ def _products(context: TrainingContext, across: Literal["below", "of order p_ext
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-PRODUCTS = Claim(
+PRODUCTS = Claim.single(
     id="dynamics/concept_specific_products_win",
     statement="With other concepts and features in the words, the products b^T W_K^T W_Q b of each concept end above all others: those "
     "with a, with features nu and outside are below p_extra times as large, but those between the b of two concepts reach half, "
@@ -201,10 +203,12 @@ PRODUCTS = Claim(
         reason="P5 asks that concept-specific products win. Three quarters is ours: a half was seen, since a demonstration whose other "
         "concept agrees with the query's sign helps the answer; p_extra is the order of all else",
     ),
-    negative_control=NegativeControl(
-        name="nothing but the concept's own",
-        statement="products between two concepts, too, below p_extra times as large",
-        asserts=lambda: "of order p_extra",
+    controls=(
+        NegativeControl(
+            name="nothing but the concept's own",
+            statement="products between two concepts, too, below p_extra times as large",
+            asserts=lambda: "of order p_extra",
+        ),
     ),
     uses=("fluctuation/descent_with_extras_follows_level_n",),
     rests_on=(ROUND_OFF,),

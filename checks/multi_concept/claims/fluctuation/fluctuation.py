@@ -84,7 +84,7 @@ def _root(context: TrainingContext, effective: Callable[[int], float]) -> Eviden
     return Evidence(rows=(row,), facts={"batch sizes": list(BATCHES), "seed": context.regime.ensemble.seed})
 
 
-NOISE_RATE = Claim(
+NOISE_RATE = Claim.single(
     id="fluctuation/gradient_noise_falls_as_root_batch",
     statement="At a random state the distance of a minibatch gradient of the full model from the drift of level B falls as the "
     "inverse square root of the batch size.",
@@ -95,10 +95,12 @@ NOISE_RATE = Claim(
     measure=_root,
     rule=ROOT,
     plan=_rate_plan,
-    negative_control=NegativeControl(
-        name="the fourth root",
-        statement="as the fourth root of the batch size",
-        asserts=lambda: lambda batch: float(batch) ** 0.5,
+    controls=(
+        NegativeControl(
+            name="the fourth root",
+            statement="as the fourth root of the batch size",
+            asserts=lambda: lambda batch: float(batch) ** 0.5,
+        ),
     ),
     uses=("gradient/level_b_drift_matches_minibatches",),
     rests_on=(STATISTICS,),
@@ -164,7 +166,7 @@ def _tail(context: TrainingContext, effective: Callable[[int], float]) -> Eviden
     return Evidence(rows=rows, facts=facts | {"seed": context.regime.ensemble.seed})
 
 
-TAIL = Claim(
+TAIL = Claim.single(
     id="fluctuation/minibatch_noise_has_the_tail_of_bounded_vectors",
     statement="At a random state the distance of a minibatch gradient from the drift exceeds x with probability at most "
     "2 exp(-B x^2 / (2 b^2)), where b is the largest distance that a single prompt can have.",
@@ -175,10 +177,12 @@ TAIL = Claim(
     measure=_tail,
     rule=PINELIS,
     plan=_tail_plan,
-    negative_control=NegativeControl(
-        name="averaged too well",
-        statement="the same with B^2 for B, as if noise fell as the inverse of the batch size",
-        asserts=lambda: lambda batch: float(batch) ** 2,
+    controls=(
+        NegativeControl(
+            name="averaged too well",
+            statement="the same with B^2 for B, as if noise fell as the inverse of the batch size",
+            asserts=lambda: lambda batch: float(batch) ** 2,
+        ),
     ),
     uses=("gradient/level_b_drift_matches_minibatches", "gradient/level_b_drift_matches_population_autograd"),
     rests_on=(STATISTICS,),

@@ -210,7 +210,7 @@ def _average(context: TrainingContext, theory: Theory) -> Evidence:
     return Evidence(rows=rows, facts=_moving_facts(context, found))
 
 
-MOVING = Claim(
+MOVING = Claim.single(
     id="fluctuation/averaged_gates_give_the_deviation_where_gates_move",
     statement="From an ordinary start, where gates move and living neurons come to sit on their kinks, the mean square deviation of SGD "
     f"from the recursion at batch {LARGE_BATCH} is that of a noise whose gates are averaged over itself, within a quarter, at half of the run "
@@ -223,10 +223,12 @@ MOVING = Claim(
     facts=MovingFacts,
     rule=AVERAGED,
     plan=_moving_plan,
-    negative_control=NegativeControl(
-        name="linear noise",
-        statement="it is that of linear noise with the gates of the recursion as they are",
-        asserts=lambda: gates_as_they_are,
+    controls=(
+        NegativeControl(
+            name="linear noise",
+            statement="it is that of linear noise with the gates of the recursion as they are",
+            asserts=lambda: gates_as_they_are,
+        ),
     ),
     uses=USES,
     rests_on=(STATISTICS,),
@@ -271,7 +273,7 @@ def _overshoot(context: TrainingContext, theory: Theory) -> Evidence:
     return Evidence(rows=(row,), facts=facts)
 
 
-KINKED = Claim(
+KINKED = Claim.single(
     id="fluctuation/linear_noise_overshoots_on_kinks",
     statement=f"From an ordinary start linear noise overshoots at batch {LARGE_BATCH}: the root mean square deviation that it promises for the "
     f"end of the run is at least {OVERSHOOT:g} times the true one, for neurons on their kinks are held there.",
@@ -283,10 +285,12 @@ KINKED = Claim(
     facts=MovingFacts,
     rule=KINKS,
     plan=_overshoot_plan,
-    negative_control=NegativeControl(
-        name="averaged gates overshoot as well",
-        statement="the noise whose gates are averaged over itself promises that much too",
-        asserts=lambda: averaged_gates,
+    controls=(
+        NegativeControl(
+            name="averaged gates overshoot as well",
+            statement="the noise whose gates are averaged over itself promises that much too",
+            asserts=lambda: averaged_gates,
+        ),
     ),
     uses=USES,
     rests_on=(STATISTICS,),
@@ -337,7 +341,7 @@ def _lost(context: TrainingContext, batch: int) -> Evidence:
     return Evidence(rows=(row,), facts={"B": batch, "seed": context.regime.ensemble.seed})
 
 
-SCATTERED = Claim(
+SCATTERED = Claim.single(
     id="fluctuation/linear_noise_misses_the_scatter_of_small_batches",
     statement=f"From an ordinary start at batch {SMALL_BATCH} linear noise errs the other way: the root mean square deviation of SGD from the "
     f"recursion at the end of the run is at least {MISSED:g} times what linear noise promises.",
@@ -348,10 +352,12 @@ SCATTERED = Claim(
     measure=_lost,
     rule=LOST,
     plan=_lost_plan,
-    negative_control=NegativeControl(
-        name="at large batches too",
-        statement=f"the same at batch {LARGE_BATCH}",
-        asserts=lambda: LARGE_BATCH,
+    controls=(
+        NegativeControl(
+            name="at large batches too",
+            statement=f"the same at batch {LARGE_BATCH}",
+            asserts=lambda: LARGE_BATCH,
+        ),
     ),
     uses=USES,
     rests_on=(STATISTICS,),

@@ -117,7 +117,7 @@ def _exchanged(mean: float, variance: float) -> tuple[float, float, float]:
     return mean * norm.pdf(z) + tau * norm.cdf(z), norm.pdf(z), norm.cdf(z) / (2 * tau)
 
 
-GATES = Claim(
+GATES = Claim.single(
     id="gradient/smooth_gates_match_quadrature",
     statement="The mean of the ReLU of a Gaussian number is mu Phi(mu/tau) + tau phi(mu/tau), its slope in mu the gate "
     "Phi(mu/tau), and its slope in the variance half the density: so says numerical integration.",
@@ -128,10 +128,12 @@ GATES = Claim(
     asserts=lambda: _derived_gates,
     measure=_gates,
     rule=RoundOff(reason="1e-10: a thousand times what the quadrature is asked for"),
-    negative_control=NegativeControl(
-        name="Phi and phi exchanged",
-        statement="the distribution function and the density exchanged",
-        asserts=lambda: _exchanged,
+    controls=(
+        NegativeControl(
+            name="Phi and phi exchanged",
+            statement="the distribution function and the density exchanged",
+            asserts=lambda: _exchanged,
+        ),
     ),
     rests_on=(Basis(ground=Ground.CONVERGENCE, text="adaptive quadrature"),),
 )
@@ -172,7 +174,7 @@ def _without_noise(context: TrainingContext, left: float) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"regimes": len(STATES)})
 
 
-WITHOUT_NOISE = Claim(
+WITHOUT_NOISE = Claim.single(
     id="closure/level_n_without_noise_is_level_b",
     statement="Without noise and extras, level N evaluated as it is agrees with level B to round-off along random runs, and is run "
     "as level B to the last bit.",
@@ -184,10 +186,12 @@ WITHOUT_NOISE = Claim(
     rule=RoundOff(
         reason="8 (d_x + d_y + L + m + steps) unit round-offs: nested sums, and one rounding of the state per step"
     ),
-    negative_control=NegativeControl(
-        name="a little noise left on",
-        statement="the same with sigma_y = 0.001",
-        asserts=lambda: 1e-3,
+    controls=(
+        NegativeControl(
+            name="a little noise left on",
+            statement="the same with sigma_y = 0.001",
+            asserts=lambda: 1e-3,
+        ),
     ),
     uses=("closure/population_descent_equals_level_b",),
     rests_on=(ROUND_OFF,),
@@ -323,7 +327,7 @@ def _drift(context: TrainingContext, what: What) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"states": len(STATES), "sigma_x = sigma_y": list(NOISE_LEVELS)})
 
 
-DRIFT = Claim(
+DRIFT = Claim.single(
     id="gradient/level_n_drift_matches_full_model",
     statement="At random states, under noise of several sizes on words and labels, the expected gradient of the full model, by Monte "
     "Carlo, is level N's drift up to half of sigma^2 times what the gradient of a pure prompt can be at most.",
@@ -334,25 +338,28 @@ DRIFT = Claim(
     measure=_drift,
     rule=DRIFT_RULE,
     plan=lambda context: DRIFT_RULE.design(spread=1.1, rows=812, level=context.level, fewest=_BATCHES, most=_BATCHES),
-    negative_control=NegativeControl(
-        name="Stein's term of the wrong sign",
-        statement="the growth of neurons along themselves turned round",
-        asserts=lambda: "Stein's term of the wrong sign",
+    controls=(
+        NegativeControl(
+            name="Stein's term of the wrong sign",
+            statement="the growth of neurons along themselves turned round",
+            asserts=lambda: "Stein's term of the wrong sign",
+        ),
     ),
     uses=("gradient/smooth_gates_match_quadrature", "closure/level_n_without_noise_is_level_b"),
     rests_on=(STATISTICS,),
 )
 
-VARIANCE = dataclasses.replace(
-    DRIFT,
+VARIANCE = DRIFT.replace(
     id="gradient/label_noise_is_averaged_by_attention",
     statement="The same, with attention's average of the label noise on trial: its variance is sigma_y^2 times the sum of squared "
     "attention weights.",
     formula=r"\tau_i^2 = \sigma_y^2 \sum_l p_l^2\, \|w_i\|^2",
-    negative_control=NegativeControl(
-        name="noise of one label",
-        statement="without the sum of squared weights, as if the pooled label had the noise of one label",
-        asserts=lambda: "without the sum of squares",
+    controls=(
+        NegativeControl(
+            name="noise of one label",
+            statement="without the sum of squared weights, as if the pooled label had the noise of one label",
+            asserts=lambda: "without the sum of squares",
+        ),
     ),
     uses=("gradient/level_n_drift_matches_full_model",),
 )

@@ -87,7 +87,7 @@ def _order(context: TrainingContext, what: What) -> Evidence:
     return Evidence(rows=(row,), facts={"sigma": list(ORDER_LEVELS), "left out": left, "local orders": orders})
 
 
-ORDER = Claim(
+ORDER = Claim.single(
     id="fluctuation/level_n_remainder_without_gates_is_of_fourth_order",
     statement="Where no gate is within reach of the noise, what level N leaves out of the drift falls as sigma^4.",
     formula=r"\mathbb E\,\nabla_{\mathrm{full}} - \nabla_N = O(\sigma^4)",
@@ -96,10 +96,12 @@ ORDER = Claim(
     asserts=lambda: "as derived",
     measure=_order,
     rule=Order(declared=4.0, margin=0.1, reason="orders are even numbers: a tenth tells them apart"),
-    negative_control=NegativeControl(
-        name="without the variance of f",
-        statement="descent on l(e F) alone, without l'' Var f / 2",
-        asserts=lambda: "without the variance of f",
+    controls=(
+        NegativeControl(
+            name="without the variance of f",
+            statement="descent on l(e F) alone, without l'' Var f / 2",
+            asserts=lambda: "without the variance of f",
+        ),
     ),
     uses=("gradient/level_n_drift_matches_full_model",),
     rests_on=(
@@ -156,7 +158,7 @@ def _single(context: TrainingContext, what: What) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"sigma_y": SINGLE.prompt.sigma_y, "size of neurons": SIZE})
 
 
-GATES_IN_THE_DRIFT = Claim(
+GATES_IN_THE_DRIFT = Claim.single(
     id="gradient/level_n_gates_match_full_model",
     statement="For single small neurons whose gates are anywhere within reach of the label noise, level N's drift of alpha, beta and "
     "the part outside span Q is the full model's, integrated on both sides of the kink.",
@@ -169,10 +171,12 @@ GATES_IN_THE_DRIFT = Claim(
         reason="the size of the neurons: by so much, and less, the output moves the slope of the loss",
         is_statistical=False,
     ),
-    negative_control=NegativeControl(
-        name="Stein's term of the wrong sign",
-        statement="the growth of neurons along themselves turned round",
-        asserts=lambda: "Stein's term of the wrong sign",
+    controls=(
+        NegativeControl(
+            name="Stein's term of the wrong sign",
+            statement="the growth of neurons along themselves turned round",
+            asserts=lambda: "Stein's term of the wrong sign",
+        ),
     ),
     uses=("gradient/smooth_gates_match_quadrature",),
     rests_on=(Basis(ground=Ground.CONVERGENCE, text="Gauss-Legendre quadrature, split at the kink"),),
@@ -205,7 +209,7 @@ def _slopes(context: TrainingContext, what: What) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"step": STEP})
 
 
-SLOPES = Claim(
+SLOPES = Claim.single(
     id="gradient/level_n_drift_is_the_slope_of_its_risk",
     statement="The derivatives of level N, taken stage by stage, are the slopes of the risk that it records, along random directions, "
     "by differences of fourth order.",
@@ -219,10 +223,12 @@ SLOPES = Claim(
         "that (1/0.1)^4 as large",
         is_statistical=False,
     ),
-    negative_control=NegativeControl(
-        name="gates held fixed",
-        statement="the gates that the variance of the output is made of held fixed",
-        asserts=lambda: "gates held fixed in the variance of f",
+    controls=(
+        NegativeControl(
+            name="gates held fixed",
+            statement="the gates that the variance of the output is made of held fixed",
+            asserts=lambda: "gates held fixed in the variance of f",
+        ),
     ),
     rests_on=(Basis(ground=Ground.CONVERGENCE, text="differences of fourth order"),),
 )

@@ -74,7 +74,7 @@ def _scaling(context: TrainingContext, place: Callable[[float], float]) -> Evide
     return Evidence(rows=(row,), facts=facts)
 
 
-SIGMA = Claim(
+SIGMA = Claim.single(
     id="fluctuation/deviation_grows_as_the_noise",
     statement="From a lifted start, whose gates low noise cannot move, the root mean square distance between SGD of the full model with noise sigma on words "
     "and labels and without it, fed the same concepts and signs, grows as sigma.",
@@ -85,8 +85,12 @@ SIGMA = Claim(
     measure=_scaling,
     rule=SCALES,
     plan=_plan,
-    negative_control=NegativeControl(
-        name="the square root", statement="it grows as the root of sigma", asserts=lambda: lambda sigma: sigma**2
+    controls=(
+        NegativeControl(
+            name="the square root",
+            statement="it grows as the root of sigma",
+            asserts=lambda: lambda sigma: sigma**2,
+        ),
     ),
     uses=("closure/stochastic_recursion_equals_sgd",),
     rests_on=(STATISTICS,),

@@ -106,7 +106,7 @@ def without_noise(regime: Regime, start: Arrays) -> Arrays:
     return prediction(regime.replace(prompt=PURE), start)
 
 
-DESCENT = Claim(
+DESCENT = Claim.single(
     id="fluctuation/noisy_descent_follows_level_n",
     statement="After 1000 steps with noise of 0.05 on words and labels, descent of the full model along its expected gradient has "
     "the output, the attention and every neuron's alpha and beta that level N says, within three percent.",
@@ -117,7 +117,7 @@ DESCENT = Claim(
     measure=_descent,
     rule=THREE_PERCENT,
     plan=lambda context: planned(context, rule=THREE_PERCENT, spread=0.0175, rows=130, samples=MEMBERS),
-    negative_control=NegativeControl(name="level B", statement="those of level B", asserts=lambda: without_noise),
+    controls=(NegativeControl(name="level B", statement="those of level B", asserts=lambda: without_noise),),
     uses=(
         "gradient/level_n_drift_matches_full_model",
         "fluctuation/level_n_remainder_without_gates_is_of_fourth_order",
@@ -138,7 +138,7 @@ def _at_start(regime: Regime, start: Arrays) -> Arrays:
     return prediction(regime.replace(training={"steps": 0}), start)
 
 
-ATTENTION = Claim(
+ATTENTION = Claim.single(
     id="fluctuation/noisy_attention_is_that_of_level_b",
     statement="In the same runs the attention is that of level B within three percent: noise matters at first order for the MLP, not "
     "for the attention.",
@@ -149,8 +149,10 @@ ATTENTION = Claim(
     measure=_attention,
     rule=THREE_PERCENT,
     plan=lambda context: planned(context, rule=THREE_PERCENT, spread=0.001, rows=1, samples=MEMBERS),
-    negative_control=NegativeControl(
-        name="nothing learned", statement="the attention is that of the start", asserts=lambda: _at_start
+    controls=(
+        NegativeControl(
+            name="nothing learned", statement="the attention is that of the start", asserts=lambda: _at_start
+        ),
     ),
     uses=("fluctuation/noisy_descent_follows_level_n",),
     rests_on=(STATISTICS,),
@@ -177,7 +179,7 @@ def _closer(context: TrainingContext, exchanged: bool) -> Evidence:
 TENTH = Equivalence(
     margin=1.0, reason="ten times closer: a tenth of the distance of level B, which is taken as measured"
 )
-CLOSER = Claim(
+CLOSER = Claim.single(
     id="fluctuation/level_n_is_ten_times_closer_than_level_b",
     statement="For noise of 0.02, 0.05 and 0.1 the output at the end of descent is at least ten times closer to level N than to level B.",
     formula=r"|\mathbb E f_{\mathrm{full}} - f_N| \le \tfrac1{10}\, |\mathbb E f_{\mathrm{full}} - f_B|",
@@ -187,8 +189,8 @@ CLOSER = Claim(
     measure=_closer,
     rule=TENTH,
     plan=lambda context: planned(context, rule=TENTH, spread=0.35, rows=len(GRID), samples=GRID_MEMBERS),
-    negative_control=NegativeControl(
-        name="exchanged", statement="level B is ten times closer than level N", asserts=lambda: True
+    controls=(
+        NegativeControl(name="exchanged", statement="level B is ten times closer than level N", asserts=lambda: True),
     ),
     uses=("fluctuation/noisy_descent_follows_level_n",),
     rests_on=(STATISTICS,),
@@ -299,7 +301,7 @@ FOLLOWS_LEVEL_N = (
     LISTED,
     GENTLE_STEPS,
 )
-SGD = Claim(
+SGD = Claim.single(
     id="fluctuation/noisy_sgd_follows_level_n",
     statement="An ensemble of full models trained by SGD from one start in this regime has, on average, the output (where it is "
     "below 1, in units of 1), loss and attention that level N says, within three percent.",
@@ -310,10 +312,12 @@ SGD = Claim(
     measure=_sgd,
     rule=SGD_RULE,
     plan=lambda context: planned(context, rule=SGD_RULE, spread=0.025, rows=3, samples=sgd_members(context.regime)),
-    negative_control=NegativeControl(
-        name="the other demonstrations",
-        statement="attention to the demonstrations of the other sign",
-        asserts=lambda: _other_sign,
+    controls=(
+        NegativeControl(
+            name="the other demonstrations",
+            statement="attention to the demonstrations of the other sign",
+            asserts=lambda: _other_sign,
+        ),
     ),
     uses=("fluctuation/noisy_descent_follows_level_n", "gradient/reduced_noise_has_the_law_of_literal_noise"),
     rests_on=(STATISTICS,),

@@ -57,7 +57,7 @@ def _neurons(context: TrainingContext, law: Law) -> Evidence:
     return Evidence(rows=rows, facts={"members": members, "seed": regime.ensemble.seed})
 
 
-NEURONS = Claim(
+NEURONS = Claim.single(
     id="gradient/neurons_start_gaussian",
     statement="The coefficients alpha and beta of the neurons that the simulation draws are normal with standard deviation sigma_1.",
     formula=r"\alpha_{i,k}(0),\ \beta_{i,k}(0) \sim N(0, \sigma_1^2)",
@@ -67,10 +67,12 @@ NEURONS = Claim(
     measure=_neurons,
     rule=LAW,
     plan=_neuron_plan,
-    negative_control=NegativeControl(
-        name="uniform",
-        statement="a uniform law of the same variance",
-        asserts=lambda: uniform(-np.sqrt(3), 2 * np.sqrt(3)).cdf,
+    controls=(
+        NegativeControl(
+            name="uniform",
+            statement="a uniform law of the same variance",
+            asserts=lambda: uniform(-np.sqrt(3), 2 * np.sqrt(3)).cdf,
+        ),
     ),
     rests_on=(STATISTICS,),
 )
@@ -120,7 +122,7 @@ def _noise(context: TrainingContext, deviation: Callable[[float], float]) -> Evi
     return Evidence(rows=rows, facts={"regime": "sizes of its own", "seed": NOISY.ensemble.seed})
 
 
-NOISE = Claim(
+NOISE = Claim.single(
     id="gradient/noise_is_gaussian_with_the_stated_deviation",
     statement="What the simulation adds to words and labels is normal noise with standard deviations sigma_x and sigma_y.",
     formula=r"x_l - M z_l \sim N(0, \sigma_x^2 I),\qquad y_l - Q z_l \sim N(0, \sigma_y^2 I)",
@@ -130,10 +132,12 @@ NOISE = Claim(
     measure=_noise,
     rule=LAW,
     plan=_noise_plan,
-    negative_control=NegativeControl(
-        name="variance for deviation",
-        statement="standard deviations sigma_x^2 and sigma_y^2",
-        asserts=lambda: lambda sigma: sigma**2,
+    controls=(
+        NegativeControl(
+            name="variance for deviation",
+            statement="standard deviations sigma_x^2 and sigma_y^2",
+            asserts=lambda: lambda sigma: sigma**2,
+        ),
     ),
     rests_on=(STATISTICS,),
 )
@@ -205,7 +209,7 @@ def _extras(context: TrainingContext, probability: Callable[[float, float], floa
     return Evidence(rows=rows, facts={"regime": "sizes of its own", "seed": MIXED.ensemble.seed})
 
 
-OTHER_CONCEPTS = Claim(
+OTHER_CONCEPTS = Claim.single(
     id="gradient/other_concepts_follow_the_law",
     statement="A word that the simulation draws carries each other concept with probability p_extra and a sign of its own, each "
     "irrelevant feature with p_extra, independently; its label carries the same concepts and signs.",
@@ -216,10 +220,12 @@ OTHER_CONCEPTS = Claim(
     measure=_extras,
     rule=EXTRAS,
     plan=_extras_plan,
-    negative_control=NegativeControl(
-        name="each sign with p_extra",
-        statement="each of the two features of another concept with probability p_extra",
-        asserts=lambda: lambda p_extra, _p_sign: p_extra,
+    controls=(
+        NegativeControl(
+            name="each sign with p_extra",
+            statement="each of the two features of another concept with probability p_extra",
+            asserts=lambda: lambda p_extra, _p_sign: p_extra,
+        ),
     ),
     rests_on=(STATISTICS,),
 )

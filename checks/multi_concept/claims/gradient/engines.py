@@ -52,7 +52,7 @@ def _both_engines(context: TrainingContext, stated: Callable[[Arrays], Arrays]) 
     return Evidence(rows=tuple(rows), facts={"regimes": grid})
 
 
-FAST_STEP = Claim(
+FAST_STEP = Claim.single(
     id="gradient/fast_step_equals_autograd",
     statement="On the same noisy prompts, with other concepts and irrelevant features, the fast step of the simulation has the gradient "
     "that autograd finds for the model written out, for every loss and activation, at random sizes and weights.",
@@ -63,10 +63,12 @@ FAST_STEP = Claim(
     asserts=lambda: lambda gradient: gradient,
     measure=_both_engines,
     rule=RoundOff(reason="8 (d_x^1.5 + d_y + L + m + batch) unit round-offs: the lengths of the nested sums"),
-    negative_control=NegativeControl(
-        name="keys and queries exchanged",
-        statement="the gradients in W_Q and W_K exchanged",
-        asserts=lambda: lambda gradient: gradient | {"W_Q": gradient["W_K"], "W_K": gradient["W_Q"]},
+    controls=(
+        NegativeControl(
+            name="keys and queries exchanged",
+            statement="the gradients in W_Q and W_K exchanged",
+            asserts=lambda: lambda gradient: gradient | {"W_Q": gradient["W_K"], "W_K": gradient["W_Q"]},
+        ),
     ),
     rests_on=(ROUND_OFF,),
 )
@@ -120,7 +122,7 @@ def _two_samplers(context: TrainingContext, sampling: Sampling) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"members of each": members, "seed": SHORT_RUNS.ensemble.seed})
 
 
-SAMPLERS_AGREE = Claim(
+SAMPLERS_AGREE = Claim.single(
     id="gradient/reduced_noise_has_the_law_of_literal_noise",
     statement="Short runs with the reduced sampler and runs with the literal one, from one start in a regime with much noise, agree in the "
     "mean and the mean absolute deviation of sixteen order parameters: of the first gradient, and of weights, loss and attention "
@@ -132,10 +134,12 @@ SAMPLERS_AGREE = Claim(
     measure=_two_samplers,
     rule=LAW_RULE,
     plan=_law_plan,
-    negative_control=NegativeControl(
-        name="a projection left out",
-        statement="the noise of the scores is not projected across p",
-        asserts=lambda: "labels not projected",
+    controls=(
+        NegativeControl(
+            name="a projection left out",
+            statement="the noise of the scores is not projected across p",
+            asserts=lambda: "labels not projected",
+        ),
     ),
     uses=("gradient/fast_step_equals_autograd",),
     rests_on=(STATISTICS,),

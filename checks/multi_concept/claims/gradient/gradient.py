@@ -74,7 +74,7 @@ def _pull(body: sp.Expr, limits: sp.Tuple) -> sp.Expr:
     return outside * sp.Sum(inside, limits)
 
 
-CLOSED_FORMS = Claim(
+CLOSED_FORMS = Claim.single(
     id="gradient/closed_forms_equal_derivatives",
     statement="The gradients of section 3 for a pure prompt are the derivatives of its loss.",
     formula=r"\frac{\partial \ell}{\partial W_Q} = \Lambda (1 - \bar e^2)\,(W_K b_k)\, x_{\mathrm{query}}^\top,\qquad "
@@ -84,10 +84,12 @@ CLOSED_FORMS = Claim(
     asserts=lambda: _stated(lambda ebar: 1 - ebar**2),
     measure=_closed_forms,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="softmax variance",
-        statement="1 + ebar^2 in place of 1 - ebar^2",
-        asserts=lambda: _stated(lambda ebar: 1 + ebar**2),
+    controls=(
+        NegativeControl(
+            name="softmax variance",
+            statement="1 + ebar^2 in place of 1 - ebar^2",
+            asserts=lambda: _stated(lambda ebar: 1 + ebar**2),
+        ),
     ),
     uses=(
         "algebra/mean_sign_is_tanh",
@@ -117,7 +119,7 @@ def _dense(context: TrainingContext, recursion: Recursion) -> Evidence:
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-DENSE_TWIN = Claim(
+DENSE_TWIN = Claim.single(
     id="gradient/recursion_equals_dense_enumeration",
     statement="At random rational points the derived recursion equals, exactly, a dense evaluation over all 2^L prompts.",
     formula=r"\hat s^\top\, \mathbb E_{\text{all } 2^L \text{ prompts}}[\nabla_W \ell]\; \hat t = "
@@ -127,10 +129,12 @@ DENSE_TWIN = Claim(
     asserts=lambda: derive("B"),
     measure=_dense,
     rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="kappa in the wrong place",
-        statement="n_c and n_d exchanged in the recursion",
-        asserts=lambda: controls.edited(derive("B"), controls.exchange_label_norms),
+    controls=(
+        NegativeControl(
+            name="kappa in the wrong place",
+            statement="n_c and n_d exchanged in the recursion",
+            asserts=lambda: controls.edited(derive("B"), controls.exchange_label_norms),
+        ),
     ),
     uses=("gradient/closed_forms_equal_derivatives",),
     rests_on=(Basis(ground=Ground.EXACT, text="exact rational arithmetic"),),
@@ -175,7 +179,7 @@ def _keys_and_queries_exchanged(weights: Mapping[str, np.ndarray], prompts: Mapp
     return right | {"W_Q": right["W_K"], "W_K": right["W_Q"]}
 
 
-ANY_PROMPT = Claim(
+ANY_PROMPT = Claim.single(
     id="gradient/any_prompt_matches_autograd",
     statement="The gradients of section 3 for any prompt, with other concepts and noise, equal autograd of the full model at "
     "random weights and sizes.",
@@ -186,10 +190,12 @@ ANY_PROMPT = Claim(
     asserts=lambda: prompt_gradients,
     measure=_any_prompt,
     rule=RoundOff(reason="4 (d_x^2 + d_y + L + m + prompts) unit round-offs: the lengths of the nested sums"),
-    negative_control=NegativeControl(
-        name="keys and queries exchanged",
-        statement="the gradients in W_Q and W_K exchanged",
-        asserts=lambda: _keys_and_queries_exchanged,
+    controls=(
+        NegativeControl(
+            name="keys and queries exchanged",
+            statement="the gradients in W_Q and W_K exchanged",
+            asserts=lambda: _keys_and_queries_exchanged,
+        ),
     ),
     rests_on=(ROUND_OFF,),
 )
@@ -227,7 +233,7 @@ def _population_drift(context: TrainingContext, theory: Theory) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"random states": DRIFT_STATES})
 
 
-POPULATION_DRIFT = Claim(
+POPULATION_DRIFT = Claim.single(
     id="gradient/level_b_drift_matches_population_autograd",
     statement="At random states the level-B drift equals the projected autograd gradient of the exact population risk.",
     formula=r"\partial_{W^{st}} R_B = \hat s^\top (\nabla_W R)\, \hat t",
@@ -239,10 +245,12 @@ POPULATION_DRIFT = Claim(
         reason="8 (d_x + d_y + L + m) / min(n_b, n_d) unit round-offs of one prompt's gradient: the lengths of the "
         "nested sums, times what half differences lose when the features of a concept nearly agree"
     ),
-    negative_control=NegativeControl(
-        name="softmax variance",
-        statement="1 + ebar^2 in place of 1 - ebar^2",
-        asserts=controls.compiled(controls.flip_softmax_variance),
+    controls=(
+        NegativeControl(
+            name="softmax variance",
+            statement="1 + ebar^2 in place of 1 - ebar^2",
+            asserts=controls.compiled(controls.flip_softmax_variance),
+        ),
     ),
     uses=("gradient/recursion_equals_dense_enumeration",),
     rests_on=(ROUND_OFF,),

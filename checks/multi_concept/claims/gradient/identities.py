@@ -7,7 +7,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import expit
 
-from polyseme.checks.core.claim import Claim, NegativeControl
+from polyseme.checks.core.claim import Claim, NegativeControl, Part
 from polyseme.checks.core.evidence import Compared, Evidence, Exact, Row
 from polyseme.checks.core.provenance import ROUND_OFF, Basis, Ground
 from polyseme.checks.core.rules.exact import ExactZero, RoundOff
@@ -48,25 +48,6 @@ def _counted(context: TrainingContext, total: sp.Expr) -> Evidence:
 def _cancel(expression: sp.Expr) -> sp.Expr:
     return sp.simplify(sp.expand(expression.rewrite(sp.exp), power_exp=True))
 
-
-PROBABILITY = Claim(
-    id="algebra/attention_is_a_probability",
-    statement="In counts, attention weights are positive and sum to 1, the correct and the wrong one too, so that both lie "
-    "between 0 and 1 and the mean sign between -1 and 1.",
-    formula=r"p^* = \tfrac{1 + e\bar e}{2} > 0,\quad p^* + p^{\mathrm{wrong}} = 1,\quad 1 - \bar e^2 = 4 p_+ p_- > 0",
-    section="4",
-    scope="any regime",
-    asserts=lambda: n * sp.exp(g) + q * sp.exp(-g),
-    measure=_counted,
-    rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="not normalised",
-        statement="weights exp(e_l g) without their sum",
-        asserts=lambda: sp.S.One,
-    ),
-    uses=("algebra/mean_sign_is_tanh", "algebra/pooled_label_is_c_plus_ebar_d"),
-    rests_on=(Basis(ground=Ground.PROOF, text="any g and any counts"),),
-)
 
 PROMPTS_EACH = 32
 GENERAL: tuple[Regime, ...] = tuple(
@@ -137,21 +118,40 @@ def _weights_of_prompts(context: TrainingContext, axis: int) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"regimes": len(GENERAL), "prompts each": PROMPTS_EACH})
 
 
-WEIGHTS = Claim(
-    id="algebra/attention_weights_of_any_prompt_sum_to_one",
-    statement="At random weights, on prompts with other concepts and noise, the attention weights of the full model are not "
-    "negative and sum to 1 over the demonstrations, and p* = (1 + e ebar)/2.",
-    formula=r"p_l \ge 0,\quad \sum_l p_l = 1,\quad p^* = \tfrac{1 + e \bar e}{2}",
+PROBABILITY = Claim(
+    id="algebra/attention_is_a_probability",
+    statement="Attention weights are positive and sum to 1 over the demonstrations, the correct and the wrong one too, so that both lie "
+    "between 0 and 1 and the mean sign between -1 and 1: in counts, and in the full model at random weights, on prompts with other concepts "
+    "and noise, where none is negative and p* = (1 + e ebar)/2.",
+    formula=r"p^* = \tfrac{1 + e\bar e}{2} > 0,\quad p^* + p^{\mathrm{wrong}} = 1,\quad 1 - \bar e^2 = 4 p_+ p_- > 0",
     section="4",
     scope="any regime",
-    asserts=lambda: 1,
-    measure=_weights_of_prompts,
-    rule=RoundOff(reason="4 (L + 4) unit round-offs: L exponentials, their sum, and quotients"),
-    negative_control=NegativeControl(
-        name="the wrong axis", statement="they sum to 1 over the prompts", asserts=lambda: 0
+    parts=(
+        Part(
+            name="in counts",
+            asserts=lambda: n * sp.exp(g) + q * sp.exp(-g),
+            measure=_counted,
+            rule=ExactZero(),
+            controls=(
+                NegativeControl(
+                    name="not normalised",
+                    statement="weights exp(e_l g) without their sum",
+                    asserts=lambda: sp.S.One,
+                ),
+            ),
+        ),
+        Part(
+            name="in the full model",
+            asserts=lambda: 1,
+            measure=_weights_of_prompts,
+            rule=RoundOff(reason="4 (L + 4) unit round-offs: L exponentials, their sum, and quotients"),
+            controls=(
+                NegativeControl(name="the wrong axis", statement="they sum to 1 over the prompts", asserts=lambda: 0),
+            ),
+        ),
     ),
-    uses=("algebra/attention_is_a_probability",),
-    rests_on=(ROUND_OFF,),
+    uses=("algebra/mean_sign_is_tanh", "algebra/pooled_label_is_c_plus_ebar_d"),
+    rests_on=(Basis(ground=Ground.PROOF, text="any g and any counts"), ROUND_OFF),
 )
 
 # -- Euler's identity ----------------------------------------------------------------------------------------
@@ -201,23 +201,6 @@ def _derived_euler(context: TrainingContext, degree: int) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"prompt": "generic (k, e, n+), any K1, L, m and any law"})
 
 
-EULER = Claim(
-    id="gradient/euler_identity",
-    statement="The output is 1-homogeneous in W_O for each of the three activations, so W_O paired with the derived gradient is "
-    "the mean of l'(e f) e f; it holds for every neuron and every prompt.",
-    formula=r"\langle W_O, \nabla_{W_O} R\rangle = \mathbb E\,[\ell'(ef)\, e f]",
-    section="4",
-    scope="any regime",
-    asserts=lambda: 1,
-    measure=_derived_euler,
-    rule=ExactZero(),
-    negative_control=NegativeControl(
-        name="2-homogeneous", statement="a factor 2, as if W_O entered the output twice", asserts=lambda: 2
-    ),
-    uses=("gradient/closed_forms_equal_derivatives",),
-    rests_on=(Basis(ground=Ground.PROOF, text="one generic neuron on one generic prompt"),),
-)
-
 SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "logistic": lambda z: -expit(-z),
     "squared": lambda z: z - 1,
@@ -244,23 +227,42 @@ def _any_euler(context: TrainingContext, mean: Callable[[np.ndarray, np.ndarray,
     return Evidence(rows=tuple(rows), facts={"regimes": len(GENERAL), "prompts each": PROMPTS_EACH})
 
 
-ANY_EULER = Claim(
-    id="gradient/any_prompt_meets_euler_identity",
-    statement="At random weights, on prompts with other concepts and noise, W_O paired with autograd's gradient in it is the mean "
-    "of l'(e f) e f.",
-    formula=r"\langle W_O, \nabla_{W_O} \ell\rangle = \ell'(ef)\, e f",
+EULER = Claim(
+    id="gradient/euler_identity",
+    statement="The output is 1-homogeneous in W_O for each of the three activations, so W_O paired with the gradient in it is "
+    "the mean of l'(e f) e f: as derived, for every neuron and every prompt, and by autograd at random weights, on prompts with other concepts "
+    "and noise.",
+    formula=r"\langle W_O, \nabla_{W_O} R\rangle = \mathbb E\,[\ell'(ef)\, e f]",
     section="4",
     scope="any regime",
-    asserts=lambda: lambda slope, e, f: slope * e * f,
-    measure=_any_euler,
-    rule=RoundOff(reason=NESTED),
-    negative_control=NegativeControl(
-        name="query sign dropped",
-        statement="the mean of l'(e f) f",
-        asserts=lambda: lambda slope, _e, f: slope * f,
+    parts=(
+        Part(
+            name="as derived",
+            asserts=lambda: 1,
+            measure=_derived_euler,
+            rule=ExactZero(),
+            controls=(
+                NegativeControl(
+                    name="2-homogeneous", statement="a factor 2, as if W_O entered the output twice", asserts=lambda: 2
+                ),
+            ),
+        ),
+        Part(
+            name="in the full model",
+            asserts=lambda: lambda slope, e, f: slope * e * f,
+            measure=_any_euler,
+            rule=RoundOff(reason=NESTED),
+            controls=(
+                NegativeControl(
+                    name="query sign dropped",
+                    statement="the mean of l'(e f) f",
+                    asserts=lambda: lambda slope, _e, f: slope * f,
+                ),
+            ),
+        ),
     ),
-    uses=("gradient/euler_identity",),
-    rests_on=(ROUND_OFF,),
+    uses=("gradient/closed_forms_equal_derivatives",),
+    rests_on=(Basis(ground=Ground.PROOF, text="one generic neuron on one generic prompt"), ROUND_OFF),
 )
 
-CLAIMS = (PROBABILITY, WEIGHTS, EULER, ANY_EULER)
+CLAIMS = (PROBABILITY, EULER)

@@ -128,7 +128,7 @@ def _other_law(regime: Regime) -> np.ndarray:
     return prompt_probabilities(regime.replace(prompt={"law": other}))
 
 
-PROMPT_LAW = Claim(
+PROMPT_LAW = Claim.single(
     id="gradient/drawn_prompts_follow_the_law",
     statement="The prompts that the simulation draws fall on (k, e, n+) with the probabilities of the theory, and never on an "
     "impossible one.",
@@ -139,16 +139,18 @@ PROMPT_LAW = Claim(
     measure=_frequencies,
     rule=LAW_RULE,
     plan=_law_plan,
-    negative_control=NegativeControl(
-        name="the other law",
-        statement="match for iid, or iid for match",
-        asserts=lambda: _other_law,
+    controls=(
+        NegativeControl(
+            name="the other law",
+            statement="match for iid, or iid for match",
+            asserts=lambda: _other_law,
+        ),
     ),
     rests_on=(STATISTICS,),
 )
 
 
-MONTE_CARLO = Claim(
+MONTE_CARLO = Claim.single(
     id="gradient/level_b_drift_matches_minibatches",
     statement="At a random state the mean of minibatch gradients of the full model, on prompts drawn from the law, is the "
     "level-B drift.",
@@ -159,10 +161,12 @@ MONTE_CARLO = Claim(
     measure=_monte_carlo,
     rule=MC_RULE,
     plan=_minibatch_plan,
-    negative_control=NegativeControl(
-        name="query sign dropped",
-        statement="the slope of the loss without its e: l'(e f) in place of e l'(e f)",
-        asserts=controls.compiled(controls.drop_query_sign),
+    controls=(
+        NegativeControl(
+            name="query sign dropped",
+            statement="the slope of the loss without its e: l'(e f) in place of e l'(e f)",
+            asserts=controls.compiled(controls.drop_query_sign),
+        ),
     ),
     uses=("gradient/level_b_drift_matches_population_autograd", "gradient/drawn_prompts_follow_the_law"),
     rests_on=(STATISTICS,),

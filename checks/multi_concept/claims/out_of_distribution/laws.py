@@ -71,7 +71,7 @@ def _as_trained(known: Law) -> Predict:
     return lambda model, law: in_closed_form(model, replace(law, M=known.M, Q=known.Q))
 
 
-PREDICTED = Claim(
+PREDICTED = Claim.single(
     id="ood/every_scenario_is_foreseen_from_the_coefficients",
     statement="On skewed concepts, exchanged signs or concepts on either side, tasks in the cone of several concepts, features never seen, "
     "lying demonstrations, and several of these at once, the full model has on every pure prompt the output, the attention and the 0-1 "
@@ -83,10 +83,12 @@ PREDICTED = Claim(
     measure=_predicted,
     facts=MemberFacts,
     rule=RoundOff(reason=REASON),
-    negative_control=NegativeControl(
-        name="features of training",
-        statement="the same with the words and labels of training, whatever those of the test",
-        asserts=lambda: _as_trained,
+    controls=(
+        NegativeControl(
+            name="features of training",
+            statement="the same with the words and labels of training, whatever those of the test",
+            asserts=lambda: _as_trained,
+        ),
     ),
     uses=("ood/any_length_has_its_closed_form", "closure/complement_decays_exactly"),
     rests_on=(ROUND_OFF,),
@@ -193,7 +195,7 @@ def _require_that_it_answers_what_is_shown(context: TrainingContext, regime: Reg
         )
 
 
-BROKEN = Claim(
+BROKEN = Claim.single(
     id="ood/the_skill_ends_where_features_are_new",
     statement="Where the two words of a concept differ along a direction that training never had, attention has the gap that the penalty "
     "left of the start, and is even but for it; where the two labels do, the output depends on them by no more than what is left of its "
@@ -208,10 +210,12 @@ BROKEN = Claim(
         "factors of the decay",
         is_statistical=False,
     ),
-    negative_control=NegativeControl(
-        name="known features",
-        statement="the same of exchanged words and labels, which training had",
-        asserts=lambda: ("word_signs", "label_signs", "concepts"),
+    controls=(
+        NegativeControl(
+            name="known features",
+            statement="the same of exchanged words and labels, which training had",
+            asserts=lambda: ("word_signs", "label_signs", "concepts"),
+        ),
     ),
     uses=("ood/every_scenario_is_foreseen_from_the_coefficients",),
     rests_on=(ROUND_OFF,),

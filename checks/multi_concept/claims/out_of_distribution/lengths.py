@@ -63,7 +63,7 @@ def _without_counts(model: Model, law: Law) -> Predicted:
     )
 
 
-ANY_LENGTH = Claim(
+ANY_LENGTH = Claim.single(
     id="ood/any_length_has_its_closed_form",
     statement="Trained with one number of demonstrations and tested with 1 to 1024, the full model has on every pure prompt the output, "
     "the attention and the 0-1 error that the reduced recursion says in closed form, half-way through learning and at its end.",
@@ -74,10 +74,12 @@ ANY_LENGTH = Claim(
     measure=_lengths,
     facts=MemberFacts,
     rule=RoundOff(reason=REASON),
-    negative_control=NegativeControl(
-        name="counts forgotten",
-        statement="the mean sign is tanh(g), whatever the counts",
-        asserts=lambda: _without_counts,
+    controls=(
+        NegativeControl(
+            name="counts forgotten",
+            statement="the mean sign is tanh(g), whatever the counts",
+            asserts=lambda: _without_counts,
+        ),
     ),
     uses=("closure/population_descent_equals_level_b", "algebra/mean_sign_is_tanh"),
     rests_on=(ROUND_OFF,),
@@ -160,7 +162,7 @@ def _margin(context: TrainingContext, one: Trained, law: Law, k: int, j: int, mi
     return float(e * seen["f"][0, 0])
 
 
-OUTVOTED = Claim(
+OUTVOTED = Claim.single(
     id="ood/a_match_is_outvoted_at_odds_that_do_not_depend_on_the_length",
     statement="One demonstration that shares the query's sign decides the answer until those of the other sign are more than a number "
     "that the coefficients give: two logit gaps, minus the place where the MLP changes its mind. Up to it every prompt with one match "
@@ -173,8 +175,10 @@ OUTVOTED = Claim(
     rule=ExactZero(
         reason="a prompt is answered or not, and each is judged on one side of the odds: the count is a whole number"
     ),
-    negative_control=NegativeControl(
-        name="root of the odds", statement="one logit gap in place of two", asserts=lambda: _root_of_odds
+    controls=(
+        NegativeControl(
+            name="root of the odds", statement="one logit gap in place of two", asserts=lambda: _root_of_odds
+        ),
     ),
     uses=("ood/any_length_has_its_closed_form",),
     rests_on=(ROUND_OFF,),

@@ -128,7 +128,7 @@ MORE_THAN_ONE_CONCEPT = Hypothesis(
     got=lambda regime: f"d_x = {regime.concepts.d_x}, d_y = {regime.concepts.d_y}",
 )
 
-ANY_PROMPT = Claim(
+ANY_PROMPT = Claim.single(
     id="ood/any_prompt_is_foreseen_from_the_coefficients",
     statement="On prompts with several concepts and irrelevant features in every word, with noise on words and labels that training did "
     "not have, and with both, the full model has prompt by prompt the output and the attention that the reduced recursion says.",
@@ -138,10 +138,12 @@ ANY_PROMPT = Claim(
     asserts=lambda: _whole,
     measure=_any_prompt,
     rule=RoundOff(reason=REASON),
-    negative_control=NegativeControl(
-        name="own concept alone",
-        statement="the model reads of a prompt its own concept alone",
-        asserts=lambda: _own_concept,
+    controls=(
+        NegativeControl(
+            name="own concept alone",
+            statement="the model reads of a prompt its own concept alone",
+            asserts=lambda: _own_concept,
+        ),
     ),
     uses=("closure/population_descent_equals_level_b", "closure/complement_decays_exactly"),
     rests_on=(ROUND_OFF,),
@@ -221,7 +223,7 @@ def _in_law(context: TrainingContext, without: bool) -> Evidence:
     return Evidence(rows=tuple(rows), facts={"prompts on either side": count, "step": end.step, "table": table})
 
 
-NOISE = Claim(
+NOISE = Claim.single(
     id="ood/noise_of_a_test_is_foreseen_in_law",
     statement="Under noise of 0.3 to 1 on words and labels that training did not have, and at other lengths, the full model has the 0-1 "
     "error and the mean attention of a law in which a demonstration is one normal logit and the labels one normal vector.",
@@ -232,9 +234,7 @@ NOISE = Claim(
     measure=_in_law,
     rule=IN_LAW,
     plan=_noise_plan,
-    negative_control=NegativeControl(
-        name="without noise", statement="those of prompts without noise", asserts=lambda: True
-    ),
+    controls=(NegativeControl(name="without noise", statement="those of prompts without noise", asserts=lambda: True),),
     uses=("ood/any_prompt_is_foreseen_from_the_coefficients",),
     rests_on=(STATISTICS,),
 )
@@ -319,7 +319,7 @@ def _on_other_laws(context: TrainingContext, predict: Predict) -> Evidence:
     )
 
 
-BY_SGD = Claim(
+BY_SGD = Claim.single(
     id="ood/noisy_sgd_does_elsewhere_what_level_n_says",
     statement="Full models trained by SGD in this regime, with its noise and its extras, and tested on pure prompts of other lengths, "
     "frequencies, signs, concepts and cones have on average the output and the attention that level N says, within three percent.",
@@ -333,8 +333,12 @@ BY_SGD = Claim(
     plan=lambda context: planned(
         context, rule=SGD_RULE, spread=0.025, rows=2 * len(OTHER_LAWS), samples=sgd_members(context.regime)
     ),
-    negative_control=NegativeControl(
-        name="level B", statement="those of level B, as if trained without noise", asserts=lambda: without_noise
+    controls=(
+        NegativeControl(
+            name="level B",
+            statement="those of level B, as if trained without noise",
+            asserts=lambda: without_noise,
+        ),
     ),
     uses=("fluctuation/noisy_sgd_follows_level_n", "ood/every_scenario_is_foreseen_from_the_coefficients"),
     rests_on=(STATISTICS,),

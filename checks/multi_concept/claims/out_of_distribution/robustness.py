@@ -96,7 +96,7 @@ def _carried(context: TrainingContext, odds_of: Odds) -> Evidence:
     return Evidence(rows=tuple(rows), facts=ScenarioFacts(table=table))
 
 
-CARRIES = Claim(
+CARRIES = Claim.single(
     id="ood/the_skill_carries_over_as_far_as_matches_outvote",
     statement="A model in which one match outvotes R others, whichever words stand for whichever labels, errs on no prompt in which fewer "
     "than R others stand beside each match: at any number of demonstrations, on a skewed law, with signs or concepts exchanged on the word "
@@ -107,10 +107,12 @@ CARRIES = Claim(
     asserts=lambda: _least,
     measure=_carried,
     rule=ZERO,
-    negative_control=NegativeControl(
-        name="odds of the best",
-        statement="the same with the largest gap and the labels that give way last",
-        asserts=lambda: _best,
+    controls=(
+        NegativeControl(
+            name="odds of the best",
+            statement="the same with the largest gap and the labels that give way last",
+            asserts=lambda: _best,
+        ),
     ),
     uses=(
         "ood/a_match_is_outvoted_at_odds_that_do_not_depend_on_the_length",
@@ -158,7 +160,7 @@ def _cone(context: TrainingContext, scenarios: tuple[Scenario, ...]) -> Evidence
     return Evidence(rows=tuple(rows), facts={"step": end.step, "least odds": odds, "table": table})
 
 
-CONE = Claim(
+CONE = Claim.single(
     id="ood/tasks_in_the_cone_of_several_concepts_are_answered",
     statement="A model in which one match outvotes 64 others answers every prompt, of 2 to 16 demonstrations, of tasks whose words and labels "
     "are random conic combinations of those of all concepts; the differences of words may have any signs, since attention reads their "
@@ -169,10 +171,12 @@ CONE = Claim(
     asserts=lambda: _in_cone("cone"),
     measure=_cone,
     rule=ZERO,
-    negative_control=NegativeControl(
-        name="reversed labels",
-        statement="the same with the largest difference of each task's labels reversed",
-        asserts=lambda: _in_cone("reversed"),
+    controls=(
+        NegativeControl(
+            name="reversed labels",
+            statement="the same with the largest difference of each task's labels reversed",
+            asserts=lambda: _in_cone("reversed"),
+        ),
     ),
     uses=("ood/every_scenario_is_foreseen_from_the_coefficients",),
     rests_on=(ROUND_OFF, Basis(ground=Ground.ASSUMPTION, text="one start, eight draws of the cone's weights")),

@@ -5,7 +5,7 @@ from polyseme.checks.multi_concept.steps import STEPS
 
 
 def record(name: str, verdict: str, uses: tuple[str, ...]) -> dict:
-    known = {"statement": "S.", "formula": "x", "hypotheses": [], "statistics": None}
+    known = {"statement": "S.", "formula": "x", "hypotheses": [], "parts": [{"hypotheses": [], "statistics": None}]}
     return known | {"id": f"closure/{name}", "verdict": verdict, "uses": [f"closure/{used}" for used in uses]}
 
 

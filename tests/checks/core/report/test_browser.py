@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from polyseme.checks.core.records import is_statistical
 from polyseme.checks.core.report.compare import load_sides, write_comparison
 from polyseme.checks.core.report.page import write_report
 from polyseme.checks.core.report.palette import COLOURS, WRITTEN, contrast
@@ -109,7 +110,7 @@ def test_each_filter_works_and_its_address_restores_it(browser, files, made_up):
     browser.open(f"{files['report']}#?step=closure")
     assert browser.js(SHOWN) == sum(x["family"] == "closure" for x in made_up.records)
     browser.open(f"{files['report']}#?kind=statistical")
-    assert browser.js(SHOWN) == sum(bool(x["statistics"]) for x in made_up.records)
+    assert browser.js(SHOWN) == sum(is_statistical(x) for x in made_up.records)
     browser.open(f"{files['report']}#?step=nonsense&verdict=nonsense&x=y")
     assert browser.js(SHOWN) == len(made_up.records)
     browser.click(".counts a.refuted")

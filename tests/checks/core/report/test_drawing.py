@@ -29,7 +29,7 @@ def test_contrast_is_that_of_the_standard():
 
 
 def places(measured: object, bound: object, control: object) -> tuple[float, float, float]:
-    svg = str(strip({"measured": measured, "bound": bound, "control": {"measured": control}}))
+    svg = str(strip({"measured": measured, "bound": bound, "controls": [{"measured": control}]}))
     dot, tick = re.search(r'cx="([\d.]+)"', svg), re.search(r'class="bound" x1="([\d.]+)"', svg)
     cross = re.search(r'd="M(-?[\d.]+) ', svg)
     assert dot and tick and cross, svg
@@ -59,4 +59,4 @@ def test_what_is_off_scale_stands_at_the_right_edge():
     ("measured", "bound"), [(None, None), (math.nan, 1.0), ("NaN", 1.0), (1.0, None), ("text", 1.0)]
 )
 def test_without_numbers_there_is_no_picture(measured: object, bound: object):
-    assert strip({"measured": measured, "bound": bound, "control": None}) == ""
+    assert strip({"measured": measured, "bound": bound, "controls": []}) == ""

@@ -3,6 +3,7 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,12 @@ def test_a_part_of_the_claims_says_so(tmp_path: Path, page: Page):
     assert summary_sentence([], partial=True, total=21) == "No claim was tried."
 
 
+def of_one_part(**changes: Any) -> dict[str, Any]:
+    """The first record with changes of its part."""
+    (part,) = RECORDS[0]["parts"]
+    return RECORDS[0] | {"parts": [part | changes]}
+
+
 def articles(html: str) -> list[str]:
     return re.findall(r"<article.*?</article>", html, re.DOTALL)
 
@@ -158,7 +165,8 @@ def test_the_head_of_a_claim_shows_formula_scope_and_numbers(html: str, tmp_path
         head = article.partition("<details")[0]
         assert ("<math" in head) == bool(record["formula"])
         assert (">any regime</span>" in head) == (record.get("scope") == "any regime")
-        assert ("<dt>measured</dt>" in head) == (record["measured"] is not None or record["bound"] is not None)
+        numbered = any(part["measured"] is not None or part["bound"] is not None for part in record["parts"])
+        assert ("<dt>measured</dt>" in head) == numbered
         assert ("reason" in head) == (record["verdict"] != "supported")
     latex = r"a = \left\{ b \quad c \right\},\qquad \sum_s P_s = I,\quad d"
     (whole,) = articles(written(tmp_path / "r.html", records=[RECORDS[0] | {"formula": latex}]))
@@ -219,7 +227,7 @@ def test_a_figure_runs_and_loads_nothing(tmp_path: Path):
 
 def evidence_of(tmp_path: Path, evidence: object) -> str:
     """The part of a report that shows this evidence."""
-    html = written(tmp_path / "r.html", records=[RECORDS[0] | {"evidence": evidence}])
+    html = written(tmp_path / "r.html", records=[of_one_part(evidence=evidence)])
     Page(html)
     return html.partition('class="more rows"')[2].partition("</summary>")[2].partition("</article>")[0]
 
@@ -307,11 +315,21 @@ def test_verdicts_have_symbol_text_and_meaning_and_only_supported_is_green(html:
 
 
 def test_a_control_that_survives_is_loud(tmp_path: Path):
-    survivor = RECORDS[0] | {"control": RECORDS[0]["control"] | {"verdict": "supported"}}
+    (control,) = RECORDS[0]["parts"][0]["controls"]
+    survivor = of_one_part(controls=[control | {"verdict": "supported"}])
     page = Page(written(tmp_path / "r.html", records=[survivor]))
-    assert "not refuted: supported" in page.text and "as it must be" not in page.text.replace(
-        survivor["control"]["sentence"], ""
-    )
+    assert "not refuted: supported" in page.text and "as it must be" not in page.text.replace(control["sentence"], "")
+
+
+def test_every_part_and_every_control_of_a_claim_is_shown(tmp_path: Path):
+    (part,) = RECORDS[0]["parts"]
+    (control,) = part["controls"]
+    other = part | {"name": "in numbers", "controls": [control, control | {"name": "a near miss", "measured": 0.125}]}
+    record = RECORDS[0] | {"parts": [part | {"name": "in symbols"}, other | {"measured": 0.0625, "bound": 0.5}]}
+    text = Page(written(tmp_path / "r.html", records=[record])).text
+    for said in ("In symbols: supported", "In numbers: supported", "a near miss:", "Negative controls: in numbers"):
+        assert said in text, said
+    assert "0.0625" in text, "the part that decides stands in the head"
 
 
 def test_numbers_can_be_read(page: Page):
@@ -360,20 +378,15 @@ def test_equations_are_mathml_and_what_cannot_be_converted_is_shown(html: str, p
 
 def test_text_from_outside_is_escaped(tmp_path: Path):
     evil = "<script>alert(1)</script>"
-    record = RECORDS[0] | {
-        "statement": evil,
-        "reason": evil,
-        "evidence": {evil: [evil]},
-        "sentence": evil,
-        "formula": evil,
-    }
+    record = of_one_part(name=evil, reason=evil, sentence=evil, evidence={evil: [evil]})
+    record |= {"statement": evil, "sentence": evil, "formula": evil}
     text = written(tmp_path / "r.html", records=[record], provenance={"regime": evil}, replay=evil)
     assert evil not in text
     assert len([tag for tag, _ in Page(text).tags if tag == "script"]) == 1
 
 
 def test_numbers_as_results_json_writes_them_are_accepted(tmp_path: Path):
-    record = RECORDS[0] | {"measured": "NaN", "bound": "Infinity", "evidence": {"x": math.nan, "y": [-math.inf] * 9}}
+    record = of_one_part(measured="NaN", bound="Infinity", evidence={"x": math.nan, "y": [-math.inf] * 9})
     text = Page(written(tmp_path / "r.html", records=[record])).text
     assert "not a number" in text and "−∞" in text
 

@@ -29,9 +29,10 @@ def test_the_page_comes_out_of_the_folder_as_it_went_in(made_up: Run, stored: Pa
 
 def test_numbers_that_json_does_not_know_come_back_the_same(made_up: Run, tmp_path: Path, store):
     wild = [math.nan, math.inf, -math.inf, 1e300, -0.0, 3]
+    evidence = {"evidence": {"rows": [], "facts": {"x": wild}}}
     records = [
         dict(record)
-        | {"measured": value, "bound": value, "slack": value, "evidence": {"rows": [], "facts": {"x": wild}}}
+        | {"parts": [dict(record["parts"][0]) | dict.fromkeys(("measured", "bound", "slack"), value) | evidence]}
         for record, value in zip(made_up.records, wild, strict=False)
     ]
     run = dataclasses.replace(made_up, records=records, figures=[])
@@ -45,6 +46,16 @@ def test_a_folder_of_an_older_version_gives_what_is_known(stored: Path):
     assert (run.name, [x.title for x in run.figures]) == ("default", ["Margins", "Uses"])
     assert "There is no report.json" in page(run)
     assert run.steps == THEORY.steps and "How much slack the conditions have" in page(run)
+
+
+def test_records_without_parts_as_older_versions_wrote_them_are_read(made_up: Run, stored: Path):
+    older = []
+    for record in json.loads((stored / "results.json").read_text(encoding="utf-8")):
+        (part,) = record.pop("parts")
+        controls, _ = part.pop("controls"), [part.pop(key) for key in ("name", "hypotheses")]
+        older.append(record | part | {"control": controls[0] if controls else None})
+    (stored / "results.json").write_text(json.dumps(older), encoding="utf-8")
+    assert page(load_run(stored, older=lambda: THEORY)) == page(made_up)
 
 
 def test_a_run_that_does_not_say_its_steps_has_those_of_its_theory(made_up: Run, stored: Path):
@@ -79,10 +90,12 @@ def test_a_stored_section_that_runs_or_loads_something_is_refused(html: str, sto
     assert status == 2 and "'sections.0.html' where" in told and told.count("\n") == 1
 
 
-def changed(folder: Path, name: str, **changes) -> None:
+def changed(folder: Path, name: str, *, in_part: bool = False, **changes) -> None:
     path = folder / name
     content = json.loads(path.read_text(encoding="utf-8"))
     first = content[0] if isinstance(content, list) else content
+    if in_part:
+        first = first["parts"][0]
     first.update(changes)
     path.write_text(json.dumps(content), encoding="utf-8")
 
@@ -97,10 +110,10 @@ BREAKAGES = {
     "foreign JSON": (lambda f: (f / "results.json").write_text('{"a": 1}'), "where input should be a valid list"),
     "foreign records": (lambda f: (f / "results.json").write_text('[{"id": "x"}]'), "'0.family' where field required"),
     "unknown verdict": (lambda f: changed(f, "results.json", verdict="green"), "'0.verdict' where"),
-    "text for a number": (lambda f: changed(f, "results.json", measured="many"), "'0.measured"),
+    "text for a number": (lambda f: changed(f, "results.json", in_part=True, measured="many"), "'0.parts.0.measured"),
     "half a statistic": (
-        lambda f: changed(f, "results.json", statistics={"share": 1}),
-        "'0.statistics.p_support' where",
+        lambda f: changed(f, "results.json", in_part=True, statistics={"share": 1}),
+        "'0.parts.0.statistics.p_support' where",
     ),
     "an unknown ground": (
         lambda f: changed(f, "results.json", rests_on=[{"ground": "faith", "text": ""}]),

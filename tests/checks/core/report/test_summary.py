@@ -80,6 +80,7 @@ def record(name: str, verdict: str = "supported", full: bool | None = True, **ho
         "verdict": verdict,
         "fully_supported": full,
         "hypotheses": hypotheses,
+        "parts": [],
         "sentence": f"why {name}",
     }
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import sympy as sp
 
-from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl
+from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, Part
 from polyseme.checks.core.evidence import Estimated, Evidence, Exact
 from polyseme.checks.core.provenance import ROUND_OFF
 from polyseme.checks.core.rules.equivalence import Equivalence
@@ -24,17 +24,18 @@ NARROW = Hypothesis(
 
 
 def _claim(name, measure, **changes):
-    parts = {
-        "statement": "K1 is K1",
-        "formula": "K_1 = K_1",
-        "section": "1",
-        "asserts": lambda: 0,
-        "measure": measure,
-        "rests_on": (ROUND_OFF,),
-        "rule": ExactZero(reason="whole numbers"),
-        "negative_control": NegativeControl(name="one more", statement="K1 is K1 + 1", asserts=lambda: 1),
-    }
-    return Claim(id=f"cheap/{name}", **(parts | changes))
+    hypotheses = changes.pop("hypotheses", ())
+    wrong = NegativeControl(name="one more", statement="K1 is K1 + 1", asserts=lambda: 1)
+    part = {"rule": ExactZero(reason="whole numbers"), "controls": (wrong,)} | changes
+    return Claim(
+        id=f"cheap/{name}",
+        statement="K1 is K1",
+        formula="K_1 = K_1",
+        section="1",
+        hypotheses=hypotheses,
+        parts=(Part(asserts=lambda: 0, measure=measure, **part),),
+        rests_on=(ROUND_OFF,),
+    )
 
 
 def _residual(asserted, **facts):
@@ -126,6 +127,6 @@ CLAIMS = (
         _noisy,
         rule=WITHIN,
         plan=_plan,
-        negative_control=NegativeControl(name="two", statement="two", asserts=lambda: 2),
+        controls=(NegativeControl(name="two", statement="two", asserts=lambda: 2),),
     ),
 )

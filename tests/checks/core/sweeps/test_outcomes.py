@@ -58,7 +58,9 @@ def planted(tmp_path, p_support, *, control="refuted"):
             verdict = "supported" if p <= layout.judged.level else "inconclusive"
             statistics = {"p_support": p, "p_refute": 1.0, "samples": 9}
             numbers = {"measured": 0.1, "bound": 0.5, "seconds": 0.0, "sentence": "", "facts": {}}
+            part = {"name": "", "verdict": verdict, "controls": [{"verdict": control}], "statistics": statistics}
             record = {"id": "cheap/noisy", "verdict": verdict, "control": control, "statistics": statistics, **numbers}
+            record["parts"] = [part | {key: numbers[key] for key in ("measured", "bound", "sentence")}]
             folder.keep(task, {"records": [record], "broke": {}})
         state = run_module.run(layout, folder, Here(), stop, lambda _state: None)
     assert state.kept == len(p_support)

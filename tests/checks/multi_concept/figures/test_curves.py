@@ -36,7 +36,8 @@ STEPS = list(range(0, 801, 10))
 
 def record(claim, facts):
     """A record as results.json has it."""
-    return {"id": claim.id, "evidence": {"rows": [], "facts": json.loads(as_json(as_plain(facts)))}}
+    evidence = {"rows": [], "facts": json.loads(as_json(as_plain(facts)))}
+    return {"id": claim.id, "parts": [{"name": "", "evidence": evidence}]}
 
 
 def curve_records(*, floor=0.01, tail=True):
@@ -102,7 +103,7 @@ def test_the_error_curve_has_a_line_for_each_thing_that_was_measured(tail, floor
 
 
 def test_without_its_claims_there_is_no_figure():
-    others = [{"id": "algebra/x", "evidence": {"rows": [], "facts": {}}}, {"id": CURVATURE.id, "evidence": {}}]
+    others = [{"id": "algebra/x", "parts": []}, {"id": CURVATURE.id, "parts": [{"name": "", "evidence": {}}]}]
     assert error_curve_figure(others, title="") is None
     assert deviation_figure(others, title="") is None
     assert phase_figure(others, title="") is None

@@ -202,15 +202,9 @@ def test_a_report_does_not_repeat_the_note_under_a_figure_in_its_caption(tmp_pat
 
 
 def record(name: str, verdict: str, measured, bound, control=None) -> dict:
-    control = None if control is None else {"measured": control, "bound": bound}
-    return {
-        "id": f"f/{name}",
-        "family": "f",
-        "verdict": verdict,
-        "measured": measured,
-        "bound": bound,
-        "control": control,
-    }
+    controls = [] if control is None else [{"measured": control, "bound": bound}]
+    part = {"name": "", "verdict": verdict, "measured": measured, "bound": bound, "controls": controls}
+    return {"id": f"f/{name}", "family": "f", "verdict": verdict, "parts": [part]}
 
 
 def marks(figure, marker: str) -> list[float]:
