@@ -28,8 +28,7 @@ RECURSION_CLAIMS = (
     "gradient/recursion_equals_dense_enumeration",
     "gradient/level_b_drift_matches_population_autograd",
     "closure/population_descent_equals_level_b",
-    "closure/population_descent_equals_level_b_of_any_blocks",
-    "closure/population_descent_equals_level_b_in_random_regimes",
+    "closure/level_b_holds_in_random_regimes",
     "gradient/level_b_drift_matches_minibatches",
 )
 """Claims that assert the recursion of level B, the cheapest first; a planted recursion is put to each."""
@@ -235,7 +234,7 @@ def widened() -> Iterator[Plant]:
             mixed,
         ),
         ("level B with other concepts in the words", "closure/population_descent_equals_level_b", "pure", mixed),
-        ("dead blocks with other concepts in the words", "closure/dead_blocks_stay_dead", "pure", mixed),
+        ("dead blocks with other concepts in the words", "closure/population_descent_equals_level_b", "pure", mixed),
         (
             "every concept learned at any width",
             "dynamics/every_concept_is_learned",
@@ -328,7 +327,8 @@ AUDIT = AuditMaterial(
     plants=all_plants,
     true_claims=("gradient/drawn_prompts_follow_the_law", "gradient/neurons_start_gaussian"),
     detection=Detection(
-        claim="closure/population_descent_equals_level_b_of_any_blocks",
+        claim="closure/population_descent_equals_level_b",
+        part="from any blocks",
         delta=float(DELTA),
         asserted=_coefficients,
         draw=lambda rng: of_pure_prompts(rng, steps=STEPS),

@@ -11,8 +11,7 @@ from polyseme.checks.core.provenance import Record
 from polyseme.checks.multi_concept.claims.exponential.pinelis import CURVATURE, CurvatureFacts
 from polyseme.checks.multi_concept.claims.fluctuation.covariance import STABLE, StableFacts, Variances
 from polyseme.checks.multi_concept.claims.fluctuation.deviation import (
-    BY_BATCH,
-    BY_STEP,
+    SCALING,
     ByBatchFacts,
     ByStepFacts,
     Scaling,
@@ -34,8 +33,9 @@ def deviation_figure(records: Sequence[Record], *, title: str) -> "matplotlib.fi
     Panels: root mean square against B and against eta, with linear noise; variances over linear noise, gates stable, with two
     standard errors; deviation at the end of the run against B, where gates move.
     """
-    batch, step = ByBatchFacts.find(records, BY_BATCH.id), ByStepFacts.find(records, BY_STEP.id)
-    stable, moving = StableFacts.find(records, STABLE.id), MovingFacts.find(records, MOVING.id)
+    batch = ByBatchFacts.find(records, SCALING.id, "in the batch size")
+    step = ByStepFacts.find(records, SCALING.id, "in the step size")
+    stable, moving = StableFacts.find(records, STABLE.id), MovingFacts.find(records, MOVING.id, "averaged gates")
     if batch is None or step is None or stable is None or moving is None:
         return None
     with style():

@@ -25,7 +25,13 @@ from polyseme.errors import PolysemeError
 from polyseme.theory.multi_concept.regime import Regime, load_regime, parse_regime
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
-LEVEL_B = BY_ID["closure/population_descent_equals_level_b"]
+WHOLE = BY_ID["closure/population_descent_equals_level_b"]
+FROM_THE_START = WHOLE.part("from the start")
+LEVEL_B = dataclasses.replace(
+    WHOLE,
+    hypotheses=(*WHOLE.hypotheses, *FROM_THE_START.hypotheses),
+    parts=(dataclasses.replace(FROM_THE_START, hypotheses=()),),
+)
 LEVEL_S = BY_ID["closure/mirrored_population_descent_equals_level_s"]
 LEARNED = BY_ID["dynamics/every_concept_is_learned"]
 SMOOTH = BY_ID["dynamics/end_of_training_is_smooth"]
@@ -242,7 +248,7 @@ def test_the_command_writes_a_regime_that_replays(tmp_path, monkeypatch):
 
 def test_the_command_that_finds_nothing_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["falsify", "closure/dead_blocks_stay_dead", "--budget", "5"])
+    result = CliRunner().invoke(app, ["falsify", "closure/complement_decays_exactly", "--budget", "5"])
     assert result.exit_code == 0
     assert "No counterexample. Nearest: " in result.stdout
     assert list(tmp_path.rglob("*.toml")) == []

@@ -93,8 +93,8 @@ BAD = {
         "has parts of one name",
     ),
     "an id of ours": (
-        edited("mine/there_are_four_demonstrations", "closure/dead_blocks_stay_dead"),
-        "has the id 'closure/dead_blocks_stay_dead', which another claim has",
+        edited("mine/there_are_four_demonstrations", "closure/complement_decays_exactly"),
+        "has the id 'closure/complement_decays_exactly', which another claim has",
     ),
     "twice": (edited("CLAIMS = (ONE,)", "CLAIMS = (ONE, ONE)"), "which another claim has"),
     "a bad id": (edited("mine/there_are_four_demonstrations", "Mine"), "has the id 'Mine', expected family/conclusion"),

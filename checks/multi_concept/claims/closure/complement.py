@@ -8,17 +8,14 @@ from polyseme.checks.core.claim import Claim, NegativeControl
 from polyseme.checks.core.evidence import Compared, Evidence
 from polyseme.checks.core.provenance import ROUND_OFF
 from polyseme.checks.core.rules.exact import RoundOff
-from polyseme.checks.multi_concept.claims.closure.closure import LEVEL_B_BLOCKS, LEVEL_S_BLOCKS, Blocks
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.checks.multi_concept.hypotheses import (
     ATTENTION_STARTS,
     DISTINCT,
-    GENERIC,
     GENTLE,
     MLP_STARTS,
     PENALISED,
     PURE,
-    SEVERAL_DEMONSTRATIONS,
     SOMETHING_OUTSIDE,
     TRAINS,
 )
@@ -26,48 +23,6 @@ from polyseme.checks.multi_concept.round_off.paths import COLLECTED, population_
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.dynamics.integrate import step_size
 from polyseme.theory.multi_concept.regime import Regime
-
-
-def _dead_blocks(context: TrainingContext, asserted: Blocks) -> Evidence:
-    """Largest entry of each block that should be zero at the end of population descent of the full model."""
-    regime, run = context.population_regime, context.population_run
-    roundings = roundings_of(regime, population_reference(context))
-    rows = []
-    for name in ("W_Q", "W_K"):
-        blocks = run[f"{name}_blocks"]
-        scale = float(np.abs(blocks).max())
-        rows += [
-            Compared(
-                name=f"{name}^{{{entry}}}",
-                difference=float(np.abs(blocks[..., "ab".index(entry[0]), "ab".index(entry[1])]).max()),
-                scale=scale,
-                roundings=roundings,
-            )
-            for entry in ("aa", "ab", "ba", "bb")
-            if entry not in asserted[name]
-        ]
-    return Evidence(rows=tuple(rows), facts={"steps": regime.training.steps})
-
-
-DEAD_BLOCKS = Claim.single(
-    id="closure/dead_blocks_stay_dead",
-    statement="Under population descent of the full model the blocks outside the closure stay zero.",
-    formula=r"W_K^{ba}(t) = 0",
-    section="4",
-    hypotheses=(PURE, DISTINCT, ATTENTION_STARTS, MLP_STARTS, GENTLE, SEVERAL_DEMONSTRATIONS, TRAINS, GENERIC),
-    asserts=lambda: LEVEL_B_BLOCKS,
-    measure=_dead_blocks,
-    rule=RoundOff(reason=COLLECTED),
-    controls=(
-        NegativeControl(
-            name="level S for generic neurons",
-            statement="the off-diagonal entries of W_Q and W_K stay zero too",
-            asserts=lambda: LEVEL_S_BLOCKS,
-        ),
-    ),
-    uses=("closure/generic_neurons_reach_level_b",),
-    rests_on=(ROUND_OFF,),
-)
 
 
 def _decay(regime: Regime, updates: int) -> float:
@@ -129,4 +84,4 @@ COMPLEMENT = Claim.single(
     rests_on=(ROUND_OFF,),
 )
 
-CLAIMS = (DEAD_BLOCKS, COMPLEMENT)
+CLAIMS = (COMPLEMENT,)

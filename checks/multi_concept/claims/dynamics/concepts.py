@@ -21,7 +21,7 @@ from polyseme.theory.multi_concept.coefficients import project
 from polyseme.theory.multi_concept.dynamics.concepts import Concepts, Numbers, Start
 from polyseme.theory.multi_concept.regime import Regime
 
-LEVEL_B = "closure/population_descent_equals_level_b_in_random_regimes"
+LEVEL_B = "closure/level_b_holds_in_random_regimes"
 STEPS, SEED = 40, 22
 # What concepts side by side have to share: demonstrations, width and law. Three demonstrations at least, as in `random_regimes.py`.
 GROUPS = ((3, 8, "match"), (4, 7, "iid"))

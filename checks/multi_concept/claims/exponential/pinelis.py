@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyseme.checks.core.claim import Claim, NegativeControl
+from polyseme.checks.core.claim import Claim, NegativeControl, Part
 from polyseme.checks.core.evidence import Bounded, Counted, Evidence, Facts
 from polyseme.checks.core.provenance import ROUND_OFF, STATISTICS, Basis, Ground
 from polyseme.checks.core.rules.bound import UpperBound
@@ -236,32 +236,6 @@ def _tail(context: TrainingContext, effective: Callable[[int], float]) -> Eviden
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-TAIL = Claim.single(
-    id="exponential/deviation_has_the_tail_of_bounded_differences",
-    statement="From states on the plateau, in the escape and after it, and for minibatches of all sizes, the probability that SGD is x or more away from "
-    "the path at step t, without having exited, is at most 2 exp(-(x - m_t)^2 / (2 W_t)); and so it is for all t at once, in units of the path's growth.",
-    formula=r"\Pr(\|\delta_t\| \ge x,\ \text{no exit}) \le 2 e^{-(x - m_t)^2 / (2 W_t)},\quad W_{t+1} = \rho_t^2 W_t + \eta_t^2 b_t^2 / B,\quad "
-    r"m_{t+1} = \rho_t m_t + j_t",
-    section="5",
-    hypotheses=CURVE,
-    asserts=lambda: float,
-    measure=_tail,
-    rule=EXPONENTIAL,
-    plan=plan,
-    controls=(
-        NegativeControl(
-            name="averaged too well",
-            statement="the same with B^2 for B, as if noise fell as the inverse of the batch size",
-            asserts=lambda: lambda batch: float(batch) ** 2,
-        ),
-    ),
-    uses=(
-        "exponential/hyperbolic_cosine_grows_by_at_most_that_of_the_largest_prompt",
-        "closure/stochastic_recursion_equals_sgd",
-    ),
-    rests_on=(STATISTICS,),
-)
-
 # -- the error ------------------------------------------------------------------------------------------------
 
 
@@ -305,30 +279,55 @@ def _error(context: TrainingContext, factor: float) -> Evidence:
     return Evidence(rows=tuple(rows), facts=facts)
 
 
-ERROR = Claim.single(
+ERROR = Claim(
     id="exponential/error_stays_below_the_bound_of_the_deviation",
-    statement="SGD without an exit gets a prompt wrong that the path gets right with at most the probability that its deviation reaches the prompt's distance, "
+    statement="From states on the plateau, in the escape and after it, and for minibatches of all sizes, the probability that SGD is x or more away from "
+    "the path at step t, without having exited, is at most 2 exp(-(x - m_t)^2 / (2 W_t)), and so it is for all t at once, in units of the path's growth. "
+    "SGD without an exit gets a prompt wrong that the path gets right with at most the probability that its deviation reaches the prompt's distance, "
     "for a drawn prompt and for the nearest one, as far as an ensemble can see: the 0-1 error is at most that of the path, plus that, plus the chance of an exit.",
-    formula=r"\Pr(e f \le 0) \le \Pr(e \bar f \le 0) + \sum_{D > 0} p_{k, e, n_+} \min\bigl(1, 2 e^{-(D - m_t)^2 / (2 W_t)}\bigr) + \Pr(\text{exit})",
+    formula=r"\Pr(\|\delta_t\| \ge x,\ \text{no exit}) \le 2 e^{-(x - m_t)^2 / (2 W_t)},\quad W_{t+1} = \rho_t^2 W_t + \eta_t^2 b_t^2 / B,\quad "
+    r"m_{t+1} = \rho_t m_t + j_t,\qquad "
+    r"\Pr(e f \le 0) \le \Pr(e \bar f \le 0) + \sum_{D > 0} p_{k, e, n_+} \min\bigl(1, 2 e^{-(D - m_t)^2 / (2 W_t)}\bigr) + \Pr(\text{exit})",
     section="5",
     hypotheses=CURVE,
-    asserts=lambda: 1.0,
-    measure=_error,
-    rule=EXPONENTIAL,
-    plan=plan,
-    controls=(
-        NegativeControl(
-            name="no noise",
-            statement="SGD gets no prompt wrong that the path gets right: infinite distances",
-            asserts=lambda: 1e9,
-        ),
-    ),
     uses=(
+        "exponential/hyperbolic_cosine_grows_by_at_most_that_of_the_largest_prompt",
         "exponential/wrong_prompts_are_far_from_the_path",
-        "exponential/deviation_has_the_tail_of_bounded_differences",
+        "closure/stochastic_recursion_equals_sgd",
     ),
     rests_on=(STATISTICS,),
+    parts=(
+        Part(
+            name="tail of the deviation",
+            asserts=lambda: float,
+            measure=_tail,
+            rule=EXPONENTIAL,
+            plan=plan,
+            controls=(
+                NegativeControl(
+                    name="averaged too well",
+                    statement="the same with B^2 for B, as if noise fell as the inverse of the batch size",
+                    asserts=lambda: lambda batch: float(batch) ** 2,
+                ),
+            ),
+        ),
+        Part(
+            name="error",
+            asserts=lambda: 1.0,
+            measure=_error,
+            rule=EXPONENTIAL,
+            plan=plan,
+            controls=(
+                NegativeControl(
+                    name="no noise",
+                    statement="SGD gets no prompt wrong that the path gets right: infinite distances",
+                    asserts=lambda: 1e9,
+                ),
+            ),
+        ),
+    ),
 )
+
 
 # -- curvature ------------------------------------------------------------------------------------------------
 
@@ -424,4 +423,4 @@ CURVATURE = Claim.single(
     ),
 )
 
-CLAIMS = (NOISE, COSINE, DISTANCE, TAIL, ERROR, CURVATURE)
+CLAIMS = (NOISE, COSINE, DISTANCE, ERROR, CURVATURE)

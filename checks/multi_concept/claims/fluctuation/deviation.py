@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, OutsideHypotheses, Plan
+from polyseme.checks.core.claim import Claim, Hypothesis, NegativeControl, OutsideHypotheses, Part, Plan
 from polyseme.checks.core.evidence import Evidence, Facts, Points
 from polyseme.checks.core.provenance import STATISTICS
 from polyseme.checks.core.rules.rate import Rate
@@ -281,29 +281,6 @@ def _in_batch(context: TrainingContext, effective: Callable[[float], float]) -> 
     return Evidence(rows=(row,), facts=ByBatchFacts(**vars(stretch_facts(context)), scaling=scaling))
 
 
-BY_BATCH = Claim.single(
-    id="fluctuation/deviation_falls_as_root_batch",
-    statement="While gates are stable, from a lifted start until the first concept is learned, the root mean square distance of SGD "
-    "from the recursion falls as the inverse square root of the batch size.",
-    formula=r"\mathbb E \|\theta_t - \bar\theta_t\|^2 \propto B^{-1}",
-    section="7",
-    hypotheses=HYPOTHESES,
-    asserts=lambda: float,
-    measure=_in_batch,
-    facts=ByBatchFacts,
-    rule=IN_BATCH,
-    plan=_batch_plan,
-    controls=(
-        NegativeControl(
-            name="the fourth root",
-            statement="as the inverse fourth root of the batch size",
-            asserts=lambda: lambda batch: batch**0.5,
-        ),
-    ),
-    uses=USES,
-    rests_on=(STATISTICS,),
-)
-
 # -- the step size --------------------------------------------------------------------------------------------------
 
 STEP_BATCH = 1024
@@ -358,25 +335,46 @@ def _in_step(context: TrainingContext, effective: Callable[[float], float]) -> E
     return Evidence(rows=(row,), facts=facts)
 
 
-BY_STEP = Claim.single(
-    id="fluctuation/deviation_grows_as_root_step",
-    statement="While gates are stable, at one flow time the root mean square distance of SGD with a constant step size from its own "
-    "recursion grows as the square root of the step size.",
-    formula=r"\mathbb E \|\theta_t - \bar\theta_t\|^2 \propto \eta \quad \text{at fixed } \tau = \eta t",
+SCALING = Claim(
+    id="fluctuation/deviation_scales_as_the_root_of_step_over_batch",
+    statement="While gates are stable, the root mean square distance of SGD from the recursion falls as the inverse square root of the batch "
+    "size, from a lifted start until the first concept is learned, and at one flow time grows as the square root of a constant step size.",
+    formula=r"\mathbb E \|\theta_t - \bar\theta_t\|^2 \propto B^{-1}, \qquad \propto \eta \quad \text{at fixed } \tau = \eta t",
     section="7",
     hypotheses=HYPOTHESES,
-    asserts=lambda: float,
-    measure=_in_step,
-    facts=ByStepFacts,
-    rule=IN_STEP,
-    plan=_step_plan,
-    controls=(
-        NegativeControl(
-            name="the step size", statement="in proportion to the step size", asserts=lambda: lambda eta: eta**2
-        ),
-    ),
     uses=USES,
     rests_on=(STATISTICS,),
+    parts=(
+        Part(
+            name="in the batch size",
+            asserts=lambda: float,
+            measure=_in_batch,
+            facts=ByBatchFacts,
+            rule=IN_BATCH,
+            plan=_batch_plan,
+            controls=(
+                NegativeControl(
+                    name="the fourth root",
+                    statement="as the inverse fourth root of the batch size",
+                    asserts=lambda: lambda batch: batch**0.5,
+                ),
+            ),
+        ),
+        Part(
+            name="in the step size",
+            asserts=lambda: float,
+            measure=_in_step,
+            facts=ByStepFacts,
+            rule=IN_STEP,
+            plan=_step_plan,
+            controls=(
+                NegativeControl(
+                    name="the step size", statement="in proportion to the step size", asserts=lambda: lambda eta: eta**2
+                ),
+            ),
+        ),
+    ),
 )
 
-CLAIMS = (BY_BATCH, BY_STEP)
+
+CLAIMS = (SCALING,)

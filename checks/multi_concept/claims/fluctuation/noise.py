@@ -330,8 +330,10 @@ def _drift(context: TrainingContext, what: What) -> Evidence:
 DRIFT = Claim.single(
     id="gradient/level_n_drift_matches_full_model",
     statement="At random states, under noise of several sizes on words and labels, the expected gradient of the full model, by Monte "
-    "Carlo, is level N's drift up to half of sigma^2 times what the gradient of a pure prompt can be at most.",
-    formula=r"|\mathbb E\,\nabla_{\mathrm{full}} - \nabla_N| \le \tfrac12 \sigma^2 \max_{\mathrm{prompt}} |\nabla|",
+    "Carlo, is level N's drift up to half of sigma^2 times what the gradient of a pure prompt can be at most; so attention averages "
+    "the label noise to the variance sigma_y^2 times the sum of squared attention weights.",
+    formula=r"|\mathbb E\,\nabla_{\mathrm{full}} - \nabla_N| \le \tfrac12 \sigma^2 \max_{\mathrm{prompt}} |\nabla|, \qquad "
+    r"\tau_i^2 = \sigma_y^2 \sum_l p_l^2\, \|w_i\|^2",
     section="4",
     scope="any regime",
     asserts=lambda: "as derived",
@@ -344,24 +346,14 @@ DRIFT = Claim.single(
             statement="the growth of neurons along themselves turned round",
             asserts=lambda: "Stein's term of the wrong sign",
         ),
+        NegativeControl(
+            name="noise of one label",
+            statement="without the sum of squared attention weights, as if the pooled label had the noise of one label",
+            asserts=lambda: "without the sum of squares",
+        ),
     ),
     uses=("gradient/smooth_gates_match_quadrature", "closure/level_n_without_noise_is_level_b"),
     rests_on=(STATISTICS,),
 )
 
-VARIANCE = DRIFT.replace(
-    id="gradient/label_noise_is_averaged_by_attention",
-    statement="The same, with attention's average of the label noise on trial: its variance is sigma_y^2 times the sum of squared "
-    "attention weights.",
-    formula=r"\tau_i^2 = \sigma_y^2 \sum_l p_l^2\, \|w_i\|^2",
-    controls=(
-        NegativeControl(
-            name="noise of one label",
-            statement="without the sum of squared weights, as if the pooled label had the noise of one label",
-            asserts=lambda: "without the sum of squares",
-        ),
-    ),
-    uses=("gradient/level_n_drift_matches_full_model",),
-)
-
-CLAIMS = (GATES, WITHOUT_NOISE, DRIFT, VARIANCE)
+CLAIMS = (GATES, WITHOUT_NOISE, DRIFT)

@@ -18,8 +18,7 @@ from polyseme.checks.multi_concept.claims.exponential.rare import FAR, AccuracyL
 from polyseme.checks.multi_concept.claims.exponential.rate_of_error import AT_LEAST, RateFacts, RateRow, RatesTable
 from polyseme.checks.multi_concept.claims.fluctuation.covariance import STABLE, StableFacts, Variances
 from polyseme.checks.multi_concept.claims.fluctuation.deviation import (
-    BY_BATCH,
-    BY_STEP,
+    SCALING,
     ByBatchFacts,
     ByStepFacts,
     Scaling,
@@ -34,10 +33,11 @@ from polyseme.files import as_json
 STEPS = list(range(0, 801, 10))
 
 
-def record(claim, facts):
-    """A record as results.json has it."""
-    evidence = {"rows": [], "facts": json.loads(as_json(as_plain(facts)))}
-    return {"id": claim.id, "parts": [{"name": "", "evidence": evidence}]}
+def record(claim, facts=None, *, of_parts=None):
+    """A record as results.json has it, of one part or of several with their names."""
+    parts = of_parts or {"": facts}
+    evidence = {name: {"rows": [], "facts": json.loads(as_json(as_plain(x)))} for name, x in parts.items()}
+    return {"id": claim.id, "parts": [{"name": name, "evidence": found} for name, found in evidence.items()]}
 
 
 def curve_records(*, floor=0.01, tail=True):
@@ -128,10 +128,12 @@ def deviation_records():
         B=4096, steps=[1, 2], mean_squares=variances, distances=distances, seeds_of_distances=256, seed=0
     )
     return [
-        record(BY_BATCH, ByBatchFacts(**common, scaling=scaling)),
-        record(BY_STEP, by_step),
+        record(
+            SCALING,
+            of_parts={"in the batch size": ByBatchFacts(**common, scaling=scaling), "in the step size": by_step},
+        ),
         record(STABLE, StableFacts(**common, B=4096, variances=variances)),
-        record(MOVING, moving),
+        record(MOVING, of_parts={"averaged gates": moving}),
     ]
 
 
