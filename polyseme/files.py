@@ -4,6 +4,7 @@ import json
 import math
 import os
 import secrets
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -143,10 +144,13 @@ def require_writable(path: Path, *, folder: bool = False) -> None:
     if existing is not path and not existing.is_dir():
         raise PolysemeError(f"{path}: got '{existing}' on the way, which is no folder; type another path after --out")
     place = existing if existing.is_dir() else existing.parent
-    if not os.access(place, os.W_OK | os.X_OK):
+    try:
+        with tempfile.TemporaryFile(dir=place):  # rights alone do not tell: nobody can write into /proc
+            pass
+    except OSError as problem:
         raise PolysemeError(
-            f"{path}: expected a place where a {kind} can be written, got no right to write to '{place}'; type another path after --out"
-        )
+            f"{path}: expected a place where a {kind} can be written, got '{problem.strerror}' for '{place}'; type another path after --out"
+        ) from None
 
 
 @contextmanager

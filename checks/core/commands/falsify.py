@@ -9,6 +9,7 @@ import typer
 from polyseme.checks.core.commands.options import ClaimFiles, Dropped, TheoryFile
 from polyseme.checks.core.commands.verify import end_with, registry_with, replay_line
 from polyseme.checks.core.terminal import plain_errors, progress_bar
+from polyseme.errors import PolysemeError
 
 if TYPE_CHECKING:
     from polyseme.checks.core.falsify import Search
@@ -42,7 +43,11 @@ def falsify(
 
         theory = theory_of(theory_file=theory_file)
         registry, problems = registry_with(theory, claim_files)
-        chosen = claim_to_break(claim, registry)
+        try:
+            chosen = claim_to_break(claim, registry)
+        except PolysemeError:
+            end_with(problems)  # what is not found may stand in the file that is bad
+            raise
         dropped = dropped_keys(drop or (), [chosen])
         path = out or Path("out") / "falsify" / f"{claim.replace('/', '-')}.toml"
         from polyseme.files import require_writable

@@ -12,6 +12,7 @@ import typer
 
 from polyseme.checks.core.commands.options import ClaimFiles, Dropped, TheoryFile
 from polyseme.checks.core.terminal import plain_errors, progress_bar
+from polyseme.errors import PolysemeError
 
 if TYPE_CHECKING:
     from polyseme.checks.core.claim import Claim
@@ -114,7 +115,11 @@ def verify(
         from polyseme.checks.core.verify import verify as run
 
         registry, problems = registry_with(theory, claim_files)
-        chosen = chosen_claims(only or (), registry, this_regime=this_regime, said=("--only", "--this-regime"))
+        try:
+            chosen = chosen_claims(only or (), registry, this_regime=this_regime, said=("--only", "--this-regime"))
+        except PolysemeError:
+            end_with(problems)  # what is not found may stand in the file that is bad
+            raise
         dropped = dropped_keys(drop or (), chosen)
         replay = replay_line(regime_file, claim_files, effort, theory_file=theory_file)
         with _announced() as (announce, progress):

@@ -13,6 +13,7 @@ from polyseme.checks.core.rules.common import (
     MOST_SAMPLES,
     POWER,
     decide,
+    each,
     fewest_that,
     require,
     require_estimate,
@@ -54,7 +55,10 @@ class UpperBound:
         sentence = {
             Verdict.REFUTED: f"'{rows[worst].name}' is at least {measured:.3g} times its bound",
             Verdict.INCONCLUSIVE: f"'{rows[worst].name}' may be {measured:.3g} times its bound, or may be within it",
-        }.get(verdict, f"all {len(rows)} are at most {measured:.3g} of their bounds: {_looseness(slack)}")
+        }.get(
+            verdict,
+            f"{each(len(rows), 'value', 'is', 'are')} at most {measured:.3g} of {'its bound' if len(rows) == 1 else 'their bounds'}: {_looseness(slack)}",
+        )
         return Judgement(
             verdict=verdict,
             measured=float(measured),

@@ -40,6 +40,11 @@ def rows_of(evidence: Evidence, *kinds: type[SomeRow]) -> list[SomeRow]:
     return rows
 
 
+def each(count: int, noun: str, one: str, many: str) -> str:
+    """That something is true of every row, as a sentence begins: "the interval lies", "all 3 intervals lie"."""
+    return f"the {noun} {one}" if count == 1 else f"all {count} {noun}s {many}"
+
+
 def require(condition: object, row: Row) -> None:
     """Evidence whose own numbers are impossible is a broken check, never a verdict."""
     if not condition:

@@ -12,6 +12,7 @@ from polyseme.checks.core.rules.common import (
     MOST_SAMPLES,
     POWER,
     decide,
+    each,
     fewest_that,
     require,
     require_estimate,
@@ -65,7 +66,7 @@ class Equivalence:
             )
         else:
             measured = far[widest]
-            sentence = f"all {len(rows)} intervals at level {level:.2g} lie inside the margin"
+            sentence = f"at level {level:.2g} {each(len(rows), 'interval', 'lies', 'lie')} inside the margin"
         return Judgement(
             verdict=verdict,
             measured=float(measured),

@@ -11,7 +11,7 @@ import sympy as sp
 
 from polyseme.checks.core.claim import Judgement, Plan, Verdict
 from polyseme.checks.core.evidence import BEYOND, Compared, Evidence, Exact, Fitted
-from polyseme.checks.core.rules.common import require, rows_of
+from polyseme.checks.core.rules.common import each, require, rows_of
 
 WIDEST = 1e-2
 """No round-off bound is wider than this: a computation that keeps less than two digits shows nothing."""
@@ -59,7 +59,7 @@ class ExactZero:
                 verdict=Verdict.SUPPORTED,
                 measured=0.0,
                 bound=0.0,
-                sentence=f"all {len(rows)} residuals are exactly zero",
+                sentence=f"{each(len(rows), 'residual', 'is', 'are')} exactly zero",
             )
         verdict = Verdict.REFUTED if any(row.residual.equals(0) is False for row in nonzero) else Verdict.INCONCLUSIVE
         first = nonzero[0]

@@ -58,7 +58,7 @@ def test_equivalence():
     support = student.sf((0.2 - 0.05) / 0.02, 9)
     refute = min(1.0, 4 * student.sf((0.02 - 0.2) / 0.01, 9))
     assert numbers(rule, tight, loose) == near("supported", far, 0.1, support, refute)
-    assert sentence(rule, tight, loose) == "all 2 intervals at level 0.02 lie inside the margin"
+    assert sentence(rule, tight, loose) == "at level 0.02 all 2 intervals lie inside the margin"
     wrong = estimated(0.5, 0.02, name="z")
     near_end = (0.5 - student.isf(LEVEL / 4, 9) * 0.02) / 2
     assert numbers(rule, tight, wrong) == near(
@@ -127,7 +127,7 @@ def test_bounds_from_counts():
     assert rule.judge(Evidence(rows=(one, two)), level=LEVEL).slack == pytest.approx(1 / share)
     assert (
         sentence(rule, one, two)
-        == f"all 2 are at most {share:.3g} of their bounds: it is {1 / share:.3g} times too loose"
+        == f"all 2 values are at most {share:.3g} of their bounds: it is {1 / share:.3g} times too loose"
     )
     bad = Counted(name="c", hits=30, trials=100, bound=0.1)
     expected = near("refuted", lower(30, LEVEL / 2) / 0.1, 1.0, binom.cdf(30, 100, 0.1), 2 * binom.sf(29, 100, 0.1))
