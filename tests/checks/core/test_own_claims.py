@@ -191,7 +191,7 @@ def test_claims_lists_ones_own(folder):
 
 
 def test_an_unknown_key_to_drop_is_answered_with_the_known_ones(folder):
-    result = CliRunner().invoke(app, ["verify", "tiny.toml", "--only", "closure/dead*", "--drop", "purity"])
+    result = CliRunner().invoke(app, ["verify", "tiny.toml", "--only", "closure/complement*", "--drop", "purity"])
     assert result.exit_code == 2
     assert "--drop 'purity' is no hypothesis of what is tried; type one of pure, " in result.stderr
     assert not (folder / "out").exists()
