@@ -14,7 +14,7 @@ from jaxtyping import Float
 from polyseme.theory.calculus.elementwise import half_log_odds
 from polyseme.theory.multi_concept.coefficients import Arrays
 from polyseme.theory.multi_concept.dynamics.ensemble import members_last
-from polyseme.theory.multi_concept.numerics.lower import GRADIENT
+from polyseme.theory.multi_concept.numerics.lower import stepped
 from polyseme.theory.multi_concept.prompts.law import prompt_probabilities
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -107,11 +107,7 @@ class Concepts:
 
     def descend(self) -> None:
         """One update of every member by the exact expectation, with its own step size."""
-        arguments = self._numbers | self._state
-        gradient = self._system.gradient({name: arguments[name] for name in self._system.gradient.names})
-        named = {f"{GRADIENT}{name}": np.asarray(value) for name, value in gradient.items()}
-        values = self._system.update({**arguments, "eta": _as_row(self.given.eta), **named})
-        self._state = {name: np.asarray(values[name]) for name in self._state}
+        self._state = stepped(self._system, self._numbers | {"eta": _as_row(self.given.eta)}, self._state)
         self.t += 1
 
     def mean_sign(self) -> Prompts:

@@ -17,7 +17,8 @@ from polyseme.theory.calculus.elementwise import ELEMENTWISE
 from polyseme.theory.multi_concept.coefficients import Arrays, constants, from_layout, to_layout
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.dynamics.integrate import step_size
-from polyseme.theory.multi_concept.numerics.lower import GRADIENT, Lowered, Runtime, System, compile_recursion, lower
+from polyseme.theory.multi_concept.numerics.lower import ArrayFunction, Runtime, System, stepped
+from polyseme.theory.multi_concept.numerics.machine import compile_machine, machine
 from polyseme.theory.multi_concept.prompts.law import prompt_probabilities
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -44,11 +45,11 @@ MEMBERS_LAST: Runtime = {
 
 
 @cache
-def members_last(loss: str, activation: str) -> tuple[System, Lowered]:
+def members_last(loss: str, activation: str) -> tuple[System, ArrayFunction]:
     """Level B, and its margins e f, compiled for members on the last axis; once per process."""
     recursion = derive("B", loss=loss, activation=activation)
-    margins = lower({"f": recursion.counted.f}, runtime=MEMBERS_LAST)
-    return compile_recursion(recursion, runtime=MEMBERS_LAST), margins
+    margins = machine({"f": recursion.counted.f}, layout="members last", runtime=MEMBERS_LAST)
+    return compile_machine(recursion, layout="members last", runtime=MEMBERS_LAST), margins
 
 
 def _turned(array: Num[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
@@ -98,10 +99,7 @@ class Ensemble:
         return {name: np.asarray(value) for name, value in values.items()}
 
     def _update(self, p: Any) -> None:
-        gradient = {f"{GRADIENT}{name}": value for name, value in self.gradient(p).items()}
-        eta = step_size(self.regime, self.t)
-        values = self._system.update({**self.numbers, "eta": eta, **self.state, **gradient})
-        self.state = {name: np.asarray(values[name]) for name in self.state}
+        self.state = stepped(self._system, self.numbers | {"p": p, "eta": step_size(self.regime, self.t)}, self.state)
         self.t += 1
 
     def margins(self) -> Margins:

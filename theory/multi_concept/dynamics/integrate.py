@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from polyseme.errors import Diverged, PolysemeError
 from polyseme.theory.multi_concept.coefficients import Arrays, constants, from_layout, project, to_layout
 from polyseme.theory.multi_concept.numerics.fast import system_for
-from polyseme.theory.multi_concept.numerics.lower import GRADIENT, Lowered, System
+from polyseme.theory.multi_concept.numerics.lower import GRADIENT, ArrayFunction, System, stepped
 from polyseme.theory.multi_concept.prompts.tail import window
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -66,7 +66,7 @@ def _cut(
 
 
 def evaluate(
-    lowered: Lowered,
+    lowered: ArrayFunction,
     state: Mapping[str, Float[np.ndarray, "..."]],
     numbers: Mapping[str, Float[np.ndarray, "..."] | float],
 ) -> Arrays:
@@ -95,6 +95,8 @@ def step(
     state: Arrays, numbers: Mapping[str, Float[np.ndarray, "..."] | float], eta: float, compiled: System
 ) -> Arrays:
     """One update of every coefficient of the state: the printed right-hand sides, with the gradients put in."""
+    if compiled.step is not None:
+        return stepped(compiled, {**numbers, "eta": eta}, state)
     gradient = evaluate(compiled.gradient, state, numbers)
     named = {f"{GRADIENT}{name}": array for name, array in gradient.items()}
     values = compiled.update({**numbers, "eta": eta, **state, **named})

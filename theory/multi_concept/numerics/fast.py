@@ -32,8 +32,8 @@ from polyseme.theory.multi_concept.numerics.lower import (
     System,
     axes_of,
     compile_recursion,
-    system,
 )
+from polyseme.theory.multi_concept.numerics.machine import machine_system
 from polyseme.theory.multi_concept.regime import Regime
 
 _PROMPT = frozenset({E_AXIS, N_AXIS})
@@ -272,4 +272,4 @@ def system_for(regime: Regime, counts: int, level: Level = "B") -> System:
     m, rows = regime.model.m, regime.concepts.K1 * regime.ensemble.seeds
     fast = counts >= FEWEST_COUNTS and m >= FEWEST_NEURONS and rows * m * counts >= SMALLEST
     names = {"loss": regime.training.loss, "activation": regime.model.activation}
-    return (fast_system if fast else system)(level, **names)
+    return fast_system(level, **names) if fast else machine_system(level, **names)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import sympy as sp
@@ -216,6 +216,30 @@ class Lowered:
         return dict(zip(self.outputs, values, strict=True))
 
 
+@runtime_checkable
+class ArrayFunction(Protocol):
+    """Named expressions, evaluated at arrays along the five axes; `whole` if all counts have to be given at once."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What it gives."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """As above."""
+        ...
+
+    def __call__(self, arrays: Mapping[str, Array | float]) -> Mapping[str, Array | float | int]:
+        """The results by name."""
+        ...
+
+
 Rewrite = Callable[[sp.Expr, Axes], sp.Expr]
 
 
@@ -244,13 +268,17 @@ def coefficient_name(coefficient: sp.Indexed) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A recursion compiled: gradients, updates given gradients, observables and pre-activations, as array functions."""
+    """A recursion compiled: gradients, updates given gradients, observables and pre-activations, as array functions.
+
+    `step`: the whole right-hand sides, where they are evaluated at once.
+    """
 
     recursion: Recursion
-    gradient: Lowered
-    update: Lowered
-    observables: Lowered
-    preactivation: Lowered
+    gradient: ArrayFunction
+    update: ArrayFunction
+    observables: ArrayFunction
+    preactivation: ArrayFunction
+    step: ArrayFunction | None = None
 
 
 def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64, rewrite: Rewrite | None = None) -> System:
@@ -284,3 +312,16 @@ def _compiled(level: Level, loss: str, activation: str) -> System:
 def system_of(regime: Regime, level: Level = "B") -> System:
     """The compiled recursion of a level with the loss and the activation of a regime."""
     return system(level, loss=regime.training.loss, activation=regime.model.activation)
+
+
+def stepped(
+    system: System, numbers: Mapping[str, Array | float], state: Mapping[str, Array]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """One update of every coefficient of the state, with eta among the numbers: the printed right-hand sides."""
+    given = {**numbers, **state}
+    if system.step is not None:
+        values = system.step(given)
+    else:
+        gradient = system.gradient({name: given[name] for name in system.gradient.names})
+        values = system.update({**given, **{f"{GRADIENT}{name}": np.asarray(x) for name, x in gradient.items()}})
+    return {name: np.asarray(values[name]) if name in values else state[name] for name in state}
