@@ -25,14 +25,14 @@ from polyseme.theory.multi_concept.model.letters import RANGES
 Level = Literal["S", "B", "N", "Z"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Recursion:
     """A derived recursion: x(t+1) = x - eta (gradient + shrinkage) for each coefficient x of the state.
 
     `gradient` and `shrinkage` map each coefficient, such as W_Q^{ba}[k] or alpha[i, k], to the derivative of
     the risk and of the penalty; `observables` to what is recorded; `closure` says why these coefficients and no others.
-    The same object is printed by `show.py`, compiled by `lower.py` (levels S and B) or evaluated by `named.py` (levels N and Z),
-    and shown in the report. `truncated`: only the diagonal of level Z is kept.
+    The same object is printed by `show.py`, compiled by `numerics` (levels S and B) and `calculus.staged_function` (levels N and Z),
+    and shown in the report. `truncated`: only the diagonal of level Z is kept. Equal to nothing but itself.
     """
 
     level: Level

@@ -42,35 +42,17 @@ def _stage(label: str, meaning: sp.Expr, words: str, *, forward: bool = False) -
     return Stage(name=sp.IndexedBase(label)[where], meaning=meaning, words=words, forward=forward)
 
 
-class _Same:
-    """A recursion, equal to nothing but itself: its expressions are too long to be compared for a cache."""
-
-    def __init__(self, recursion: Recursion) -> None:
-        self.recursion = recursion
-
-    def __hash__(self) -> int:
-        return id(self.recursion)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.recursion is other.recursion
-
-
+@cache
 def stages(recursion: Recursion) -> tuple[Stage, ...]:
     """The stages of a recursion; each needs only those before it (docs/THEORY.md sections 3 and 4)."""
-    return _stages(_Same(recursion))
+    if _in_stages(recursion):
+        return _staged(recursion)
+    return _counted(recursion) if isinstance(recursion.stages, fw.ForwardPass) else _numbered(recursion)
 
 
 def _in_stages(recursion: Recursion) -> bool:
     """Whether the recursion is written in the names of its stages from the first (level N)."""
     return isinstance(recursion.stages, noise.NoisePass)
-
-
-@cache
-def _stages(one: _Same) -> tuple[Stage, ...]:
-    if _in_stages(one.recursion):
-        return _staged(one.recursion)
-    counted = isinstance(one.recursion.stages, fw.ForwardPass)
-    return _counted(one.recursion) if counted else _numbered(one.recursion)
 
 
 def _staged(recursion: Recursion) -> tuple[Stage, ...]:

@@ -4,13 +4,13 @@ Pure prompts run as level B, to the last bit; the same recursion evaluated here 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
 
 from polyseme.errors import PolysemeError
-from polyseme.theory.calculus.named import NamedAxes
+from polyseme.theory.calculus.staged_function import StagedFunction
 from polyseme.theory.multi_concept.coefficients import concept_vectors, constants, require_level_b
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
 from polyseme.theory.multi_concept.derivation.noisy_rows import (
@@ -63,14 +63,21 @@ def project_noisy(initial: Mapping[str, Float[np.ndarray, "..."]], K1: int) -> t
     return state | {"rho": np.linalg.norm(outside, axis=-1)}, size
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Once:
-    """The recursion, read once, and the places of its values by name."""
+_ORDER = (noise.q, noise.j, noise.i, noise.v, noise.s, noise.t, noise.u, noise.w)
 
-    evaluation: NamedAxes
-    gradient: dict[str, int]
-    step: dict[str, int]
-    seen: dict[str, int]
+
+@cache
+def _function(recursion: Recursion) -> StagedFunction:
+    """The gradient, the next state and the observables of a recursion, by name with a prefix."""
+    outputs = {f"gradient_{x.base.label}": (x.indices, slope) for x, slope in recursion.gradient.items()}
+    outputs |= {f"next_{x.base.label}": (x.indices, recursion.update(x)) for x in recursion.state}
+    outputs |= {f"seen_{name}": ((), value) for name, value in recursion.observables.items()}
+    return StagedFunction(
+        stages=[(x.name, x.meaning) for x in (*recursion.noisy.definitions, *recursion.adjoints)],
+        outputs=outputs,
+        order=_ORDER,
+        own=frozenset({str(x.base.label) for x in recursion.state} | {"G_perp"}),
+    )
 
 
 class NoiseRun:
@@ -107,49 +114,30 @@ class NoiseRun:
         N, J = self._rows["n"].shape[1:]
         letters = dict.fromkeys((noise.s, noise.t, noise.u, noise.w, noise.v), D)
         self._sizes = {**letters, noise.q: N, noise.j: J, noise.i: self._r.shape[1]}
-        self._once: _Once | None = None
+        self._function = _function(self.recursion)
 
-    def _evaluation(self, state: Arrays, rest: Float[np.ndarray, " E"]) -> NamedAxes:
-        """The forward pass at a state."""
-        evaluation = NamedAxes({"r": self._r, **self._rows, **state, "G_perp": rest}, self._sizes, self._scalars)
-        for definition in self.recursion.noisy.definitions:
-            evaluation.define(definition.name, definition.meaning)
-        return evaluation
-
-    def _again(self, state: Arrays, rest: Float[np.ndarray, " E"], eta: float) -> list[np.ndarray]:
-        """Forward and back; the first time the expressions are read, later the same is done with other numbers."""
-        if self._once is None:
-            evaluation, recursion = self._evaluation(state, rest), self.recursion
-            for definition in recursion.adjoints:
-                evaluation.define(definition.name, definition.meaning)
-            gradient = {str(x.base.label): evaluation.place(g, x.indices) for x, g in recursion.gradient.items()}
-            step = {str(x.base.label): evaluation.place(recursion.update(x), x.indices) for x in recursion.state}
-            seen = {name: evaluation.place(value) for name, value in recursion.observables.items()}
-            self._once = _Once(evaluation=evaluation, gradient=gradient, step=step, seen=seen)
-        return self._once.evaluation.again({**state, "G_perp": rest}, {fw.eta: eta})
+    def _values(self, prefix: str, state: Arrays, rest: Float[np.ndarray, " E"], eta: float = 0.0) -> Arrays:
+        """Forward and back at a state; the values whose names have a prefix, without it."""
+        arrays = {"r": self._r, **self._rows, **state, "G_perp": rest}
+        values = self._function(arrays, self._sizes, self._scalars | {fw.eta: eta})
+        return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
     def gradient(self, state: Arrays, rest: Float[np.ndarray, " E"]) -> Arrays:
         """d risk / d state, arrays shaped as the state; `rest` as from `project_noisy`."""
-        values = self._again(state, rest, 0.0)
-        assert self._once is not None
-        return {name: values[at] for name, at in self._once.gradient.items()}
+        return self._values("gradient_", state, rest)
 
     def step(self, state: Arrays, rest: Float[np.ndarray, " E"], eta: float) -> Arrays:
         """One update: the printed right-hand sides."""
-        values = self._again(state, rest, eta)
-        assert self._once is not None
-        return {name: values[at] for name, at in self._once.step.items()}
+        return self._values("next_", state, rest, eta)
 
     def observe(self, state: Arrays, rest: Float[np.ndarray, " E"]) -> Arrays:
         """State with the names of section 8, loss, error, attention, and the mean of e f; a member axis first."""
-        values, members = self._again(state, rest, 0.0), len(state["W_O"])
-        assert self._once is not None
-        seen = {name: values[at] for name, at in self._once.seen.items()}
+        seen = self._values("seen_", state, rest)
         return {
             **{f"{name}_blocks": diagonal_blocks(state[name]) for name in ("W_Q", "W_K")},
             "alpha": state["W_O"][:, :, 0::2],
             "beta": state["W_O"][:, :, 1::2],
-            **{name: np.broadcast_to(value, members) for name, value in seen.items()},
+            **seen,
             "W_Q_concepts": state["W_Q"],
             "W_K_concepts": state["W_K"],
             "outside": state["rho"],

@@ -12,20 +12,14 @@ import numpy as np
 import sympy as sp
 from jaxtyping import Float
 
-from polyseme.theory.calculus.compiled import (
-    Compiled,
-    Total,
-    compile_stages,
-    compiler,
-    free_letters,
-    identifier,
-    totalled,
-)
+from polyseme.theory.calculus.compiled import Compiled, compile_stages
+from polyseme.theory.calculus.native import compiler
+from polyseme.theory.calculus.statements import Total, free_letters, identifier, totalled
 from polyseme.theory.multi_concept.derivation.derive import Level, Recursion, derive
 from polyseme.theory.multi_concept.model import forward as fw
 from polyseme.theory.multi_concept.numerics.lower import (
     FLOAT64,
-    Lowered,
+    ArrayFunction,
     Runtime,
     System,
     coefficient_name,
@@ -76,7 +70,8 @@ class Machine:
             rows = {name: x.swapaxes(0, 4) for name, x in rows.items()}
         members = max(x.shape[4] for x in rows.values())
         sizes = {letter: max(x.shape[axis] for x in rows.values()) for letter, axis in _AXIS.items()} | {fw.e: 2}
-        differ = frozenset(name for name, x in rows.items() if x.shape[4] > 1)
+        # With one member there is nothing to share, and everything is computed where it is needed.
+        differ = frozenset(name for name, x in rows.items() if x.shape[4] > 1 or members == 1)
         key = differ, frozenset(rows), members >= _FEWEST_LANES
         if key not in self.kernels:
             self.kernels[key] = self._compiled(differ, frozenset(rows), lanes=members >= _FEWEST_LANES)
@@ -121,7 +116,7 @@ def _five_axes(array: np.ndarray, letters: tuple[sp.Symbol, ...]) -> np.ndarray:
     return array.transpose([*order, len(letters)])[index]
 
 
-def machine(expressions: Mapping[str, sp.Expr], *, layout: Layout, runtime: Runtime) -> Machine | Lowered:
+def machine(expressions: Mapping[str, sp.Expr], *, layout: Layout, runtime: Runtime) -> ArrayFunction:
     """Named SymPy expressions over (k, e, n+, i) as machine code, or with NumPy's `runtime` if there is no compiler."""
     if compiler() is None:
         return lower(expressions, runtime=runtime)

@@ -1,0 +1,270 @@
+"""Statements as the source of a C function: fused loops over their letters, members innermost.
+
+One letter, such as the number of a prompt, is the outer loop of all statements that vary along it, so that what lies between two
+stages stays in the cache. Members of an ensemble lie side by side in the last axis: the innermost loop runs over a few of them, and
+is vectorised. Sums run in the order of their letters, so a member's numbers do not depend on how many there are beside it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy as sp
+from sympy.printing.c import C99CodePrinter
+
+from polyseme.theory.calculus.statements import Letters, Statement, identifier
+
+LANES = 16
+"""So many members are computed side by side: a few vectors of the processor, and what they need stays in its cache."""
+
+_CHEAP = {"Gate", "ReLU", "LeakyReLU"}
+
+
+@dataclass(kw_only=True)
+class LoopWriter:
+    """Writes statements as the source of a function."""
+
+    statements: list[Statement]
+    inputs: Mapping[str, Letters]
+    members: Mapping[str, bool]
+    outer: sp.Symbol
+    order: Mapping[sp.Symbol, int]
+    lanes: bool
+    lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Say for each statement when it is computed: before all members, before, within or after the outer loop."""
+        self.by_name = {x.target: x for x in self.statements}
+        self.phase: dict[str, int] = {}
+        for one in self.statements:
+            before = [self.phase[name] for name in one.needs if name in self.phase]
+            if not one.members:
+                self.phase[one.target] = 0
+            elif self.outer in one.letters or (self.outer in one.bound):
+                if 3 in before:
+                    raise ValueError(f"{one.target} would need a second pass over {self.outer}")
+                self.phase[one.target] = 3 if self.outer in one.bound else 2
+            else:
+                self.phase[one.target] = 3 if {2, 3} & set(before) else 1
+        users: dict[str, list[Statement]] = {x.target: [] for x in self.statements}
+        for one in self.statements:
+            for name in one.needs & users.keys():
+                users[name].append(one)
+        self.inline = {
+            x.target
+            for x in self.statements
+            if not x.bound
+            and x.members
+            and not x.target.startswith("out_")
+            and len(set(x.letters) - {self.outer}) >= 3
+            and {f.func.__name__ for f in x.body.atoms(sp.Function)} <= _CHEAP
+        }
+        self.printer = _Printer(self)
+
+    def accumulates(self, one: Statement) -> bool:
+        """Whether it sums over the outer letter."""
+        return one.members and self.outer in one.bound
+
+    def dims(self, one: Statement) -> Letters:
+        """The letters along which a temporary is kept."""
+        return one.letters if self.phase[one.target] != 2 else tuple(x for x in one.letters if x != self.outer)
+
+    def write(self, sizes: Sequence[sp.Symbol], scalars: Sequence[str]) -> str:
+        """The source of a function `kernel`."""
+        outputs = [x.target for x in self.statements if x.target.startswith("out_")]
+        arguments = [
+            *(f"const double *restrict {name}" for name in self.inputs),
+            *(f"const double {name}" for name in scalars),
+            *(f"const long size_{identifier(x)}" for x in sizes),
+            *(f"double *restrict {name}" for name in outputs),
+            "const long members",
+        ]
+        self.lines = [f"void kernel({', '.join(arguments)}) {{"]
+        kept = [x for x in self.statements if x.target not in self.inline and not x.target.startswith("out_")]
+        for one in kept:
+            shape = [f"size_{identifier(x)}" for x in self.dims(one)]
+            if one.members and self.lanes:
+                shape.append(str(LANES))
+            self.put(1, f"double *restrict {one.target} = malloc(sizeof(double) * {' * '.join(shape or ['1'])});")
+        self.nests([x for x in self.statements if self.phase[x.target] == 0], 1, members=False)
+        step = LANES if self.lanes else 1
+        self.put(1, f"for (long j0 = 0; j0 < members; j0 += {step}) {{")
+        if self.lanes:
+            self.put(2, f"const long lanes = members - j0 < {step} ? members - j0 : {step};")
+        of_phase = {n: [x for x in self.statements if self.phase[x.target] == n] for n in (1, 2, 3)}
+        self.nests(of_phase[1], 2)
+        carried = [x for x in of_phase[3] if self.accumulates(x)]
+        if of_phase[2] or carried:
+            for one in carried:
+                self.nest(one.letters, 2, [f"{self.at(one)} = {_first(one)};"])
+            outer = identifier(self.outer)
+            self.put(2, f"for (long l_{outer} = 0; l_{outer} < size_{outer}; ++l_{outer}) {{")
+            self.nests([*of_phase[2], *carried], 3)
+            self.put(2, "}")
+        self.nests([x for x in of_phase[3] if x not in carried], 2)
+        self.put(1, "}", *(f"free({one.target});" for one in kept))
+        return "\n".join([*self.lines, "}", ""])
+
+    def put(self, depth: int, *lines: str) -> None:
+        """Write lines at a depth."""
+        self.lines += ["    " * depth + line for line in lines]
+
+    def nest(self, letters: Iterable[sp.Symbol], depth: int, body: list[str], *, members: bool = True) -> None:
+        """Loops over letters, and over members inside, around a body."""
+        loops = sorted(letters, key=self.order.__getitem__)
+        for letter in loops:
+            name = identifier(letter)
+            self.put(depth, f"for (long l_{name} = 0; l_{name} < size_{name}; ++l_{name}) {{")
+            depth += 1
+        if members and self.lanes:
+            self.put(depth, "#pragma omp simd", "for (long j = 0; j < lanes; ++j) {")
+            self.put(depth + 1, *body)
+            self.put(depth, "}")
+        else:
+            self.put(depth, *body)
+        for _ in loops:
+            depth -= 1
+            self.put(depth, "}")
+
+    def place(self, indices: Sequence[tuple[str, str]]) -> str:
+        """An index into an array in C's order, from (index, size) of each axis."""
+        at = indices[0][0] if indices else "0"
+        for index, size in indices[1:]:
+            at = f"({at}) * {size} + {index}"
+        return at
+
+    def at(self, one: Statement) -> str:
+        """A temporary at its letters."""
+        return self.temporary(one, one.letters)
+
+    def temporary(self, one: Statement, letters: Sequence[sp.Basic]) -> str:
+        """A temporary or an output at the letters that stand for its own."""
+        output = one.target.startswith("out_")
+        pairs = [
+            (_index(letter), f"size_{identifier(own)}")
+            for letter, own in zip(letters, one.letters, strict=True)
+            if output or own in self.dims(one)
+        ]
+        if output:
+            pairs.append(("j0 + j" if self.lanes else "j0", "members"))
+        elif one.members and self.lanes:
+            pairs.append(("j", str(LANES)))
+        return f"{one.target}[{self.place(pairs)}]"
+
+    def given(self, name: str, letters: Sequence[sp.Basic]) -> str:
+        """An array that is given, at letters."""
+        pairs = [
+            (_index(letter), f"size_{identifier(own)}") for letter, own in zip(letters, self.inputs[name], strict=True)
+        ]
+        if self.members[name]:
+            pairs.append(("j0 + j" if self.lanes else "j0", "members"))
+        return f"{name}[{self.place(pairs)}]"
+
+    def nests(self, statements: Sequence[Statement], depth: int, *, members: bool = True) -> None:
+        """Loops for statements of one phase: those that run over the same letters share them."""
+        waiting = [x for x in statements if x.target not in self.inline]
+        names = {x.target for x in statements if not self.accumulates(x)}
+        done: set[str] = set()
+
+        def ready(one: Statement, more: set[str] = frozenset()) -> bool:  # pyright: ignore[reportArgumentType]
+            return all(x in done or x in more for x in self.stored(one) & names)
+
+        while waiting:
+            groups: dict[frozenset[sp.Symbol], list[Statement]] = {}
+            taken = dict[frozenset[sp.Symbol], set[str]]()
+            for one in waiting:
+                key = frozenset(self.dims(one) if members else one.letters)
+                if not one.bound and ready(one, taken.get(key, set())):
+                    groups.setdefault(key, []).append(one)
+                    taken.setdefault(key, set()).add(one.target)
+            if groups:
+                key = min(groups, key=lambda x: (len(x), sorted(map(str, x))))
+                group = groups[key]
+                body = self.locals_of(group)
+                body += [f"{self.at(one)} = {self.printer.doprint(one.body)};" for one in group]
+                self.nest(key, depth, body, members=members)
+            else:
+                totals: dict[Any, list[Statement]] = {}
+                for one in waiting:
+                    if ready(one):
+                        outer = {self.outer} if members else set()
+                        key = frozenset(one.letters) - outer, frozenset(one.bound) - outer, self.accumulates(one)
+                        totals.setdefault(key, []).append(one)
+                (kept, bound, carried), group = next(iter(totals.items()))
+                if not carried:
+                    self.nest(kept, depth, [f"{self.at(one)} = {_first(one)};" for one in group], members=members)
+                body = self.locals_of(group)
+                for one in group:
+                    value, place = self.printer.doprint(one.body), self.at(one)
+                    body.append(f"{place} = larger({place}, {value});" if one.largest else f"{place} += {value};")
+                self.nest([*kept, *bound], depth, body, members=members)
+            done |= {one.target for one in group}
+            waiting = [x for x in waiting if x.target not in done]
+
+    def stored(self, one: Statement) -> set[str]:
+        """The temporaries that a statement reads, through those that are computed in its loop."""
+        found: set[str] = set()
+        for name in one.needs:
+            if name in self.inline:
+                found |= self.stored(self.by_name[name])
+            else:
+                found.add(name)
+        return found
+
+    def locals_of(self, group: Sequence[Statement]) -> list[str]:
+        """Values that are computed in the loop in which they are used."""
+        wanted: set[str] = set()
+
+        def want(one: Statement) -> None:
+            for name in one.needs & self.inline:
+                if name not in wanted:
+                    wanted.add(name)
+                    want(self.by_name[name])
+
+        for one in group:
+            want(one)
+        return [
+            f"const double {x.target} = {self.printer.doprint(x.body)};" for x in self.statements if x.target in wanted
+        ]
+
+
+def _first(one: Statement) -> str:
+    """What a total starts from."""
+    return "-INFINITY" if one.largest else "0.0"
+
+
+def _index(letter: sp.Basic) -> str:
+    return f"l_{identifier(letter)}" if isinstance(letter, sp.Symbol) else str(letter)
+
+
+class _Printer(C99CodePrinter):
+    """SymPy's C printer, with arrays at their places."""
+
+    def __init__(self, writer: LoopWriter) -> None:
+        super().__init__({"allow_unknown_functions": True})
+        self._writer = writer
+
+    def _print_Symbol(self, expr: sp.Symbol) -> str:
+        return identifier(expr)
+
+    def _print_Indexed(self, expr: sp.Indexed) -> str:
+        writer, name = self._writer, identifier(expr.base.label)
+        if name in writer.inline:
+            return name
+        if name in writer.inputs:
+            return writer.given(name, expr.indices if writer.inputs[name] else ())
+        one = writer.by_name[name]
+        return writer.temporary(one, expr.indices if one.letters else ())
+
+    def _print_Function(self, expr: sp.Function) -> str:
+        name = type(expr).__name__
+        own = {"exp": "Exp", "tanh": "Tanh"}.get(name, name)
+        return f"{own}({', '.join(map(self._print, expr.args))})"
+
+    _print_tanh = _print_exp = _print_log = _print_Function
+
+    def _print_Pow(self, expr: sp.Pow) -> str:
+        base, exponent = expr.args
+        if exponent.is_Integer and 2 <= exponent <= 4 and isinstance(base, (sp.Indexed, sp.Symbol)):
+            return f"({' * '.join([self._print(base)] * int(exponent))})"
+        return super()._print_Pow(expr)
