@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from polyseme.theory.calculus.statements import Letters, identifier, needed, rea
 class Compiled:
     """Derived expressions as one function of machine code.
 
-    `inputs`: the letters of each array that it takes; arrays in which members differ have their axis last. `source`: what is compiled.
+    `inputs`: the letters of each array that it takes; arrays in which members `differ` have their axis last. `order`: the nesting of
+    loops. `lanes`: whether members are innermost. `source`: what is compiled.
     """
 
     inputs: Mapping[str, Letters]
+    differ: frozenset[str]
+    order: Mapping[sp.Symbol, int]
+    lanes: bool
     scalars: tuple[str, ...]
     sizes: tuple[sp.Symbol, ...]
     outputs: Mapping[str, Letters]
@@ -31,16 +36,36 @@ class Compiled:
         self, arrays: Mapping[str, Any], sizes: Mapping[sp.Symbol, int], *, members: int
     ) -> dict[str, np.ndarray]:
         """The outputs by name, their letters' axes first and the members' last; `arrays` holds numbers too."""
-        values = {name: np.empty((*(sizes[x] for x in letters), members)) for name, letters in self.outputs.items()}
-        given = [np.ascontiguousarray(arrays[name], dtype=np.float64) for name in self.inputs]
+        axes = self._axes
+        given = [np.ascontiguousarray(arrays[name].transpose(axes[name]), np.float64) for name in self.inputs]
+        values: dict[str, np.ndarray] = {}
+        pointers: list[ctypes.c_void_p] = []
+        for name, letters in self.outputs.items():
+            shape = [*(sizes[x] for x in letters), members]
+            array = np.empty([shape[axis] for axis in axes[name]])
+            pointers.append(ctypes.c_void_p(array.ctypes.data))
+            values[name] = array.transpose(np.argsort(axes[name]))
         self.function(
             *(ctypes.c_void_p(array.ctypes.data) for array in given),
             *(ctypes.c_double(arrays[name]) for name in self.scalars),
             *(ctypes.c_long(sizes[x]) for x in self.sizes),
-            *(ctypes.c_void_p(array.ctypes.data) for array in values.values()),
+            *pointers,
             ctypes.c_long(members),
         )
         return values
+
+    @cached_property
+    def _axes(self) -> dict[str, list[int]]:
+        """Of each array, which axis over letters, and members, stands where in memory."""
+
+        def axes(letters: Letters, *, members: bool) -> list[int]:
+            found = sorted(range(len(letters)), key=lambda at: self.order[letters[at]])
+            if not members:
+                return found
+            return [*found, len(letters)] if self.lanes else [len(letters), *found]
+
+        inputs = {name: axes(letters, members=name in self.differ) for name, letters in self.inputs.items()}
+        return inputs | {name: axes(letters, members=True) for name, letters in self.outputs.items()}
 
 
 def compile_stages(
@@ -75,4 +100,14 @@ def compile_stages(
     source = writer.write(sizes, scalars)
     function = build(source)
     outs = {name: letters for name, (letters, _) in outputs.items()}
-    return Compiled(inputs=inputs, scalars=scalars, sizes=sizes, outputs=outs, source=source, function=function)
+    return Compiled(
+        inputs=inputs,
+        differ=frozenset(name for name in inputs if members[name]),
+        order=places,
+        lanes=lanes,
+        scalars=scalars,
+        sizes=sizes,
+        outputs=outs,
+        source=source,
+        function=function,
+    )

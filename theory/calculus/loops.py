@@ -1,8 +1,9 @@
-"""Statements as the source of a C function: fused loops over their letters, members innermost.
+"""Statements as the source of a C function: fused loops over their letters, the innermost of which is vectorised.
 
 One letter, such as the number of a prompt, is the outer loop of all statements that vary along it, so that what lies between two
-stages stays in the cache. Members of an ensemble lie side by side in the last axis: the innermost loop runs over a few of them, and
-is vectorised. Sums run in the order of their letters, so a member's numbers do not depend on how many there are beside it.
+stages stays in the cache. The innermost loop runs over a few members of an ensemble, which then lie side by side in memory, or over
+the last letter, one member after the other. Every sum has an order of its own, whatever the processor: that of its letters, in eight
+partial sums where it runs over the last one. So a member's numbers do not depend on how many there are beside it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,8 @@ from polyseme.theory.calculus.statements import Letters, Statement, identifier
 
 LANES = 16
 """So many members are computed side by side: a few vectors of the processor, and what they need stays in its cache."""
+PARTIAL = 8
+"""A sum over the last letter is taken in so many parts: a few vectors of the processor."""
 
 _CHEAP = {"Gate", "ReLU", "LeakyReLU"}
 
@@ -29,11 +32,12 @@ class LoopWriter:
     members: Mapping[str, bool]
     outer: sp.Symbol
     order: Mapping[sp.Symbol, int]
-    lanes: bool
+    lanes: bool  # whether members are innermost; else the last letter is
     lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Say for each statement when it is computed: before all members, before, within or after the outer loop."""
+        self.last = max(self.order, key=self.order.__getitem__)
         self.by_name = {x.target: x for x in self.statements}
         self.phase: dict[str, int] = {}
         for one in self.statements:
@@ -69,6 +73,10 @@ class LoopWriter:
         """The letters along which a temporary is kept."""
         return one.letters if self.phase[one.target] != 2 else tuple(x for x in one.letters if x != self.outer)
 
+    def is_number(self, one: Statement) -> bool:
+        """Whether a temporary is a single number."""
+        return not (self.dims(one) or (one.members and self.lanes))
+
     def write(self, sizes: Sequence[sp.Symbol], scalars: Sequence[str]) -> str:
         """The source of a function `kernel`."""
         outputs = [x.target for x in self.statements if x.target.startswith("out_")]
@@ -81,11 +89,14 @@ class LoopWriter:
         ]
         self.lines = [f"void kernel({', '.join(arguments)}) {{"]
         kept = [x for x in self.statements if x.target not in self.inline and not x.target.startswith("out_")]
-        for one in kept:
+        arrays = [one for one in kept if not self.is_number(one)]
+        if numbers := [one.target for one in kept if self.is_number(one)]:
+            self.put(1, f"double {', '.join(numbers)};")
+        for one in arrays:
             shape = [f"size_{identifier(x)}" for x in self.dims(one)]
             if one.members and self.lanes:
                 shape.append(str(LANES))
-            self.put(1, f"double *restrict {one.target} = malloc(sizeof(double) * {' * '.join(shape or ['1'])});")
+            self.put(1, f"double *restrict {one.target} = malloc(sizeof(double) * {' * '.join(shape)});")
         self.nests([x for x in self.statements if self.phase[x.target] == 0], 1, members=False)
         step = LANES if self.lanes else 1
         self.put(1, f"for (long j0 = 0; j0 < members; j0 += {step}) {{")
@@ -102,7 +113,7 @@ class LoopWriter:
             self.nests([*of_phase[2], *carried], 3)
             self.put(2, "}")
         self.nests([x for x in of_phase[3] if x not in carried], 2)
-        self.put(1, "}", *(f"free({one.target});" for one in kept))
+        self.put(1, "}", *(f"free({one.target});" for one in arrays))
         return "\n".join([*self.lines, "}", ""])
 
     def put(self, depth: int, *lines: str) -> None:
@@ -110,10 +121,12 @@ class LoopWriter:
         self.lines += ["    " * depth + line for line in lines]
 
     def nest(self, letters: Iterable[sp.Symbol], depth: int, body: list[str], *, members: bool = True) -> None:
-        """Loops over letters, and over members inside, around a body."""
+        """Loops over letters, and over members inside, around a body that is computed at each place by itself."""
         loops = sorted(letters, key=self.order.__getitem__)
         for letter in loops:
             name = identifier(letter)
+            if members and not self.lanes and letter == self.last:
+                self.put(depth, "#pragma omp simd")
             self.put(depth, f"for (long l_{name} = 0; l_{name} < size_{name}; ++l_{name}) {{")
             depth += 1
         if members and self.lanes:
@@ -122,6 +135,45 @@ class LoopWriter:
             self.put(depth, "}")
         else:
             self.put(depth, *body)
+        for _ in loops:
+            depth -= 1
+            self.put(depth, "}")
+
+    def partial_sums(self, letters: Iterable[sp.Symbol], depth: int, values: list[str], places: list[str]) -> None:
+        """Loops over letters around sums over the last one, each in parts, that are added to their places.
+
+        `values`: local definitions, then as many values as places.
+        """
+        loops, name = sorted(letters, key=self.order.__getitem__), identifier(self.last)
+        for letter in loops:
+            own = identifier(letter)
+            self.put(depth, f"for (long l_{own} = 0; l_{own} < size_{own}; ++l_{own}) {{")
+            depth += 1
+        definitions, values = values[: len(values) - len(places)], values[len(values) - len(places) :]
+        self.put(depth, "{", *(f"    double part{at}[{PARTIAL}] = {{0.0}};" for at in range(len(places))))
+        for head, at in (
+            (
+                [
+                    f"for (long block = 0; block + {PARTIAL} <= size_{name}; block += {PARTIAL}) {{",
+                    "#pragma omp simd",
+                    f"for (long lane = 0; lane < {PARTIAL}; ++lane) {{",
+                    f"const long l_{name} = block + lane;",
+                ],
+                "lane",
+            ),
+            (
+                [
+                    "{",
+                    f"for (long l_{name} = size_{name} - size_{name} % {PARTIAL}; l_{name} < size_{name}; ++l_{name}) {{",
+                ],
+                f"l_{name} % {PARTIAL}",
+            ),
+        ):
+            self.put(depth + 1, *head, *definitions)
+            self.put(depth + 1, *(f"part{n}[{at}] += {value};" for n, value in enumerate(values)), "}", "}")
+        for n, place in enumerate(places):
+            self.put(depth + 1, f"{place} += folded(part{n});")
+        self.put(depth, "}")
         for _ in loops:
             depth -= 1
             self.put(depth, "}")
@@ -139,26 +191,30 @@ class LoopWriter:
 
     def temporary(self, one: Statement, letters: Sequence[sp.Basic]) -> str:
         """A temporary or an output at the letters that stand for its own."""
-        output = one.target.startswith("out_")
+        if one.target.startswith("out_"):
+            return f"{one.target}[{self.outside(one.letters, letters, differ=True)}]"
+        if self.is_number(one):
+            return one.target
         pairs = [
             (_index(letter), f"size_{identifier(own)}")
             for letter, own in zip(letters, one.letters, strict=True)
-            if output or own in self.dims(one)
+            if own in self.dims(one)
         ]
-        if output:
-            pairs.append(("j0 + j" if self.lanes else "j0", "members"))
-        elif one.members and self.lanes:
+        if one.members and self.lanes:
             pairs.append(("j", str(LANES)))
         return f"{one.target}[{self.place(pairs)}]"
 
     def given(self, name: str, letters: Sequence[sp.Basic]) -> str:
         """An array that is given, at letters."""
-        pairs = [
-            (_index(letter), f"size_{identifier(own)}") for letter, own in zip(letters, self.inputs[name], strict=True)
-        ]
-        if self.members[name]:
-            pairs.append(("j0 + j" if self.lanes else "j0", "members"))
-        return f"{name}[{self.place(pairs)}]"
+        return f"{name}[{self.outside(self.inputs[name], letters, differ=self.members[name])}]"
+
+    def outside(self, own: Letters, letters: Sequence[sp.Basic], *, differ: bool) -> str:
+        """An index into an array that is given or returned: its letters in the order of the loops, members last or first."""
+        axes = sorted(zip(own, letters, strict=True), key=lambda pair: self.order[pair[0]])
+        pairs = [(_index(letter), f"size_{identifier(x)}") for x, letter in axes]
+        if differ:
+            pairs = [*pairs, ("j0 + j", "members")] if self.lanes else [("j0", "members"), *pairs]
+        return self.place(pairs)
 
     def nests(self, statements: Sequence[Statement], depth: int, *, members: bool = True) -> None:
         """Loops for statements of one phase: those that run over the same letters share them."""
@@ -188,16 +244,26 @@ class LoopWriter:
                 for one in waiting:
                     if ready(one):
                         outer = {self.outer} if members else set()
-                        key = frozenset(one.letters) - outer, frozenset(one.bound) - outer, self.accumulates(one)
+                        key = (
+                            frozenset(one.letters) - outer,
+                            frozenset(one.bound) - outer,
+                            self.accumulates(one),
+                            one.largest,
+                        )
                         totals.setdefault(key, []).append(one)
-                (kept, bound, carried), group = next(iter(totals.items()))
+                (kept, bound, carried, largest), group = next(iter(totals.items()))
                 if not carried:
                     self.nest(kept, depth, [f"{self.at(one)} = {_first(one)};" for one in group], members=members)
-                body = self.locals_of(group)
-                for one in group:
-                    value, place = self.printer.doprint(one.body), self.at(one)
-                    body.append(f"{place} = larger({place}, {value});" if one.largest else f"{place} += {value};")
-                self.nest([*kept, *bound], depth, body, members=members)
+                definitions = self.locals_of(group)
+                values, places = [self.printer.doprint(x.body) for x in group], [self.at(x) for x in group]
+                if members and not self.lanes and self.last in bound and not largest:
+                    rest = [x for x in (*kept, *bound) if x != self.last]
+                    self.partial_sums(rest, depth, [*definitions, *values], places)
+                else:
+                    form = "{0} = larger({0}, {1});" if largest else "{0} += {1};"
+                    body = [form.format(place, value) for place, value in zip(places, values, strict=True)]
+                    vectorised = members and (self.lanes or self.last not in bound)
+                    self.nest([*kept, *bound], depth, [*definitions, *body], members=vectorised)
             done |= {one.target for one in group}
             waiting = [x for x in waiting if x.target not in done]
 

@@ -5,7 +5,7 @@ The expressions are those that are printed: sums over letters, indexed arrays, a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
@@ -125,6 +125,22 @@ class _Reader:
         )
         return sp.IndexedBase(target)[letters or (sp.S.Zero,)]
 
+    def renamed(self, plain: sp.Expr, target: str, letters: Letters) -> bool:
+        """Give the last statement the name of a stage that is nothing else; whether it is so."""
+        last = self.statements[-1] if self.statements else None
+        if (
+            last is None
+            or not last.bound
+            or plain != sp.IndexedBase(last.target)[last.letters or (sp.S.Zero,)]
+            or last.letters != letters
+        ):
+            return False
+        self.statements[-1] = replace(last, target=target)
+        self.members[target] = last.members
+        named = sp.IndexedBase(target)[letters or (sp.S.Zero,)]
+        self.known = {expression: named if name == plain else name for expression, name in self.known.items()}
+        return True
+
     def without_totals(self, node: sp.Basic) -> sp.Expr:
         """The expression with a name for each total, and for each function of numbers in which members do not differ."""
         if isinstance(node, sp.Indexed) or not node.args:
@@ -205,6 +221,8 @@ def read(
             back[symbol] = named
             waiting.remove((symbol, meaning))
         plain = reader.without_totals(body.xreplace(back))
+        if not target.startswith("out_") and reader.renamed(plain, target, letters):
+            continue
         reader.members[target] = reader.has_members(plain) or target.startswith("out_")
         reader.statements.append(Statement(target=target, letters=letters, body=plain, members=reader.members[target]))
     return reader.statements
@@ -217,6 +235,14 @@ def _closure(body: sp.Expr, shared: Mapping[sp.Symbol, sp.Expr]) -> set[sp.Symbo
         found |= new
         new = set[sp.Symbol]().union(*(shared[x].free_symbols & shared.keys() for x in new)) - found
     return found
+
+
+def nesting(expressions: Iterable[sp.Expr], *, outermost: sp.Symbol, innermost: sp.Symbol) -> Letters:
+    """An order for the loops over all letters of expressions: indices, and those that they sum over."""
+    found = set[sp.Symbol]()
+    for expression in map(totalled, expressions):
+        found |= {x for array in expression.atoms(sp.Indexed) for x in array.indices if isinstance(x, sp.Symbol)}
+    return (outermost, *sorted(found - {outermost, innermost}, key=str), innermost)
 
 
 def totalled(expression: sp.Expr) -> sp.Expr:

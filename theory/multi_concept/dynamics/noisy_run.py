@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from polyseme.errors import PolysemeError
 from polyseme.theory.calculus.staged_function import StagedFunction
+from polyseme.theory.calculus.statements import nesting
 from polyseme.theory.multi_concept.coefficients import concept_vectors, constants, require_level_b
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
 from polyseme.theory.multi_concept.derivation.noisy_rows import (
@@ -63,19 +64,17 @@ def project_noisy(initial: Mapping[str, Float[np.ndarray, "..."]], K1: int) -> t
     return state | {"rho": np.linalg.norm(outside, axis=-1)}, size
 
 
-_ORDER = (noise.q, noise.j, noise.i, noise.v, noise.s, noise.t, noise.u, noise.w)
-
-
 @cache
 def _function(recursion: Recursion) -> StagedFunction:
     """The gradient, the next state and the observables of a recursion, by name with a prefix."""
     outputs = {f"gradient_{x.base.label}": (x.indices, slope) for x, slope in recursion.gradient.items()}
     outputs |= {f"next_{x.base.label}": (x.indices, recursion.update(x)) for x in recursion.state}
     outputs |= {f"seen_{name}": ((), value) for name, value in recursion.observables.items()}
+    stages = [(x.name, x.meaning) for x in (*recursion.noisy.definitions, *recursion.adjoints)]
     return StagedFunction(
-        stages=[(x.name, x.meaning) for x in (*recursion.noisy.definitions, *recursion.adjoints)],
+        stages=stages,
         outputs=outputs,
-        order=_ORDER,
+        order=nesting([meaning for _, meaning in (*stages, *outputs.values())], outermost=noise.q, innermost=noise.i),
         own=frozenset({str(x.base.label) for x in recursion.state} | {"G_perp"}),
     )
 

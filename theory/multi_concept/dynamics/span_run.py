@@ -5,15 +5,17 @@ minibatches; the diagonal truncation is the same object with the other blocks le
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import numpy as np
-import sympy as sp
 from jaxtyping import Float
 
 from polyseme.errors import PolysemeError
-from polyseme.theory.calculus.named import NamedAxes
+from polyseme.theory.calculus.staged_function import StagedFunction
+from polyseme.theory.calculus.statements import nesting
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
+from polyseme.theory.multi_concept.derivation.stages import definitions, gradients, shorten
 from polyseme.theory.multi_concept.dynamics.integrate import Progress, recorded_run, step_size
 from polyseme.theory.multi_concept.model import span
 from polyseme.theory.multi_concept.model.forward import eta, lam
@@ -22,7 +24,6 @@ from polyseme.theory.multi_concept.regime import Regime
 
 Arrays = dict[str, Float[np.ndarray, "..."]]
 STATE = ("W_Q", "W_K", "W_O")
-_GRADIENT = "gradient_"
 
 
 def word_frame(M: Float[np.ndarray, "d_x columns"], K1: int) -> Float[np.ndarray, "D d_x"]:
@@ -51,6 +52,22 @@ def project_span(initial: Mapping[str, Float[np.ndarray, "..."]], K1: int) -> Ar
     return state | {"W_O": members[2] @ labels.T}
 
 
+@cache
+def _function(recursion: Recursion) -> StagedFunction:
+    """The gradient, the next state and the observables of a recursion, by name with a prefix."""
+    slopes = dict(gradients(recursion))
+    outputs = {f"gradient_{x.base.label}": (x.indices, slope) for x, slope in slopes.items()}
+    outputs |= {f"next_{x.base.label}": (x.indices, recursion.update(x, slope)) for x, slope in slopes.items()}
+    outputs |= {f"seen_{name}": ((), shorten(recursion, value)) for name, value in recursion.observables.items()}
+    stages = definitions(recursion)
+    return StagedFunction(
+        stages=stages,
+        outputs=outputs,
+        order=nesting([meaning for _, meaning in (*stages, *outputs.values())], outermost=span.q, innermost=span.i),
+        own=frozenset(str(x.base.label) for x in recursion.state),
+    )
+
+
 class SpanRun:
     """A derived recursion of level Z at a regime's numbers: one step, and what is recorded."""
 
@@ -69,44 +86,38 @@ class SpanRun:
             return dict(state)
         return state | {name: np.diagonal(state[name], axis1=1, axis2=2).copy() for name in STATE[:2]}
 
-    def _evaluation(self, state: Arrays, prompts: Arrays, extra: Arrays | None = None, eta_t: float = 0.0) -> NamedAxes:
-        arrays = {"r": self._r, **prompts, **state, **(extra or {})}
-        sizes = {span.q: prompts["p"].shape[1], span.ell: prompts["x"].shape[2], span.i: self._r.shape[1]}
-        return NamedAxes(arrays, sizes, {lam: self.regime.training.lam, eta: eta_t})
+    def _values(self, prefix: str, state: Arrays, prompts: Arrays, eta_t: float = 0.0) -> Arrays:
+        """Forward and back at a state; the values whose names have a prefix, without it."""
+        D, D_y = prompts["x"].shape[3], prompts["y"].shape[3]
+        function, found = _function(self.recursion), {"q": prompts["p"].shape[1], "l": prompts["x"].shape[2]}
+        found |= {"i": self._r.shape[1], "v": D_y, "s": D, "t": D, "u": D}
+        sizes = {letter: found[letter.name.rstrip("'")] for letter in function.order}
+        numbers = {lam: self.regime.training.lam, eta: eta_t}
+        values = function({"r": self._r, **prompts, **state}, sizes, numbers)
+        return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
     def gradient(self, state: Arrays, prompts: Arrays) -> Arrays:
         """d risk / d state, arrays shaped as the state."""
-        evaluation = self._evaluation(state, prompts)
-        return {str(c.base.label): evaluation(g, c.indices) for c, g in self.recursion.gradient.items()}
+        return self._values("gradient_", state, prompts)
 
     def step(self, state: Arrays, prompts: Arrays, eta_t: float) -> Arrays:
-        """One update: the printed right-hand sides, with the gradients put in."""
-        named = {f"{_GRADIENT}{name}": array for name, array in self.gradient(state, prompts).items()}
-        evaluation = self._evaluation(state, prompts, named, eta_t)
-        return {
-            str(c.base.label): evaluation(
-                self.recursion.update(c, sp.IndexedBase(f"{_GRADIENT}{c.base.label}")[c.indices]), c.indices
-            )
-            for c in self.recursion.state
-        }
+        """One update: the printed right-hand sides."""
+        return self._values("next_", state, prompts, eta_t)
 
     def observe(self, state: Arrays, prompts: Arrays) -> Arrays:
         """State with the names of section 8 and as whole matrices, loss, error and attention; a member axis first."""
         K1 = self.regime.concepts.K1
-        evaluation = self._evaluation(state, prompts)
         whole = {
             name: state[name] if state[name].ndim == 3 else state[name][:, :, None] * np.eye(state[name].shape[1])
             for name in STATE[:2]
         }
         at = np.arange(2 * K1).reshape(K1, 2)
         blocks = {f"{name}_blocks": matrix[:, at[:, :, None], at[:, None, :]] for name, matrix in whole.items()}
-        seen = {name: evaluation(expression) for name, expression in self.recursion.observables.items()}
-        members = {name: np.broadcast_to(value, len(state["W_O"])) for name, value in seen.items()}
         return {
             **blocks,
             "alpha": state["W_O"][:, :, 0::2],
             "beta": state["W_O"][:, :, 1::2],
-            **members,
+            **self._values("seen_", state, prompts),
             "W_Q_span": whole["W_Q"],
             "W_K_span": whole["W_K"],
         }

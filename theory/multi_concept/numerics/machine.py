@@ -84,7 +84,9 @@ class Machine:
 
     def _compiled(self, differ: frozenset[str], arrays: frozenset[str], *, lanes: bool) -> Compiled:
         """For given arrays, of which members differ in some; the others are numbers."""
-        values: dict[sp.Symbol, sp.Expr] = {letter: sp.IndexedBase(name)[letter] for letter, name in _AS_NUMBERS.items()}
+        values: dict[sp.Symbol, sp.Expr] = {
+            letter: sp.IndexedBase(name)[letter] for letter, name in _AS_NUMBERS.items()
+        }
         for symbol in set[sp.Basic]().union(*(expression.free_symbols for expression in self.expressions.values())):
             if isinstance(symbol, sp.Symbol) and (name := identifier(symbol)) in arrays and not self.letters[name]:
                 values[symbol] = sp.IndexedBase(name)[0]
@@ -98,7 +100,9 @@ class Machine:
         )
 
 
-def _flat(array: np.ndarray, letters: tuple[sp.Symbol, ...], sizes: Mapping[sp.Symbol, int], differ: bool) -> np.ndarray:
+def _flat(
+    array: np.ndarray, letters: tuple[sp.Symbol, ...], sizes: Mapping[sp.Symbol, int], differ: bool
+) -> np.ndarray:
     """Along its letters and, where they differ, its members."""
     if not differ:
         array = array[..., :1]
