@@ -36,15 +36,15 @@ class Compiled:
         self, arrays: Mapping[str, Any], sizes: Mapping[sp.Symbol, int], *, members: int
     ) -> dict[str, np.ndarray]:
         """The outputs by name, their letters' axes first and the members' last; `arrays` holds numbers too."""
-        axes = self._axes
+        axes, out_axes = self._axes
         given = [np.ascontiguousarray(arrays[name].transpose(axes[name]), np.float64) for name in self.inputs]
         values: dict[str, np.ndarray] = {}
         pointers: list[ctypes.c_void_p] = []
         for name, letters in self.outputs.items():
             shape = [*(sizes[x] for x in letters), members]
-            array = np.empty([shape[axis] for axis in axes[name]])
+            array = np.empty([shape[axis] for axis in out_axes[name]])
             pointers.append(ctypes.c_void_p(array.ctypes.data))
-            values[name] = array.transpose(np.argsort(axes[name]))
+            values[name] = array.transpose(np.argsort(out_axes[name]))
         self.function(
             *(ctypes.c_void_p(array.ctypes.data) for array in given),
             *(ctypes.c_double(arrays[name]) for name in self.scalars),
@@ -55,8 +55,8 @@ class Compiled:
         return values
 
     @cached_property
-    def _axes(self) -> dict[str, list[int]]:
-        """Of each array, which axis over letters, and members, stands where in memory."""
+    def _axes(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """Of each input and output, which axis over letters, and members, stands where in memory."""
 
         def axes(letters: Letters, *, members: bool) -> list[int]:
             found = sorted(range(len(letters)), key=lambda at: self.order[letters[at]])
@@ -65,7 +65,7 @@ class Compiled:
             return [*found, len(letters)] if self.lanes else [len(letters), *found]
 
         inputs = {name: axes(letters, members=name in self.differ) for name, letters in self.inputs.items()}
-        return inputs | {name: axes(letters, members=True) for name, letters in self.outputs.items()}
+        return inputs, {name: axes(letters, members=True) for name, letters in self.outputs.items()}
 
 
 def compile_stages(
@@ -87,7 +87,7 @@ def compile_stages(
     statements = needed(statements)
     places = {letter: at for at, letter in enumerate(order)}
     used = set[str]().union(*(x.needs for x in statements))
-    inputs = {name: letters for name, (letters, _) in arrays.items() if name in used}
+    inputs = {name: letters for name, (letters, _) in sorted(arrays.items()) if name in used}
     members = {name: differ for name, (_, differ) in arrays.items()}
     sizes = tuple(x for x in order if any(x in one.letters or x in one.bound for one in statements))
     symbols = set[sp.Symbol]().union(*(x.body.free_symbols for x in statements)) - set(order)

@@ -322,7 +322,7 @@ class _Printer(C99CodePrinter):
         one = writer.by_name[name]
         return writer.temporary(one, expr.indices if one.letters else ())
 
-    def _print_Function(self, expr: sp.Function) -> str:
+    def _print_Function(self, expr: sp.Expr) -> str:
         name = type(expr).__name__
         own = {"exp": "Exp", "tanh": "Tanh"}.get(name, name)
         return f"{own}({', '.join(map(self._print, expr.args))})"

@@ -11,6 +11,7 @@ from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.dynamics.integrate import evaluate, integrate_b
 from polyseme.theory.multi_concept.numerics.fast import FEWEST_COUNTS, Edges, compile_fast, fast_system, system_for
 from polyseme.theory.multi_concept.numerics.lower import system, system_of
+from polyseme.theory.multi_concept.numerics.machine import machine_system
 from polyseme.theory.multi_concept.prompts.tail import Window, left_out_bounds
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -121,9 +122,9 @@ def test_whole_runs_agree(random_regime):
 
 def test_small_problems_take_the_generic_evaluation_and_large_ones_the_cheaper():
     small, large = (Regime().replace(model={"m": m}) for m in (16, 1000))
-    assert system_for(small, 5) is system("B")
-    assert system_for(small, 10**6) is system("B")  # too few neurons
-    assert system_for(large, FEWEST_COUNTS - 1) is system("B")
+    assert system_for(small, 5) is machine_system("B", "logistic", "relu")
+    assert system_for(small, 10**6) is machine_system("B", "logistic", "relu")  # too few neurons
+    assert system_for(large, FEWEST_COUNTS - 1) is machine_system("B", "logistic", "relu")
     assert system_for(large, FEWEST_COUNTS) is fast_system("B")
 
 

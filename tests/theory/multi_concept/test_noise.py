@@ -98,16 +98,6 @@ def test_stages_multiply_to_the_derivative_of_what_they_stand_for():
         derivatives((second, first), risk, (x[i],), RANGES)
 
 
-def test_what_was_done_once_can_be_done_again_with_other_numbers():
-    q, x, lam = noise.q, sp.IndexedBase("x"), sp.Symbol("lam")
-    expression = lam * sp.Sum(sp.exp(x[q]), (q, 1, noise.N)) + 3
-    evaluation = NamedAxes({"x": np.array([[1.0, 2.0]])}, {q: 2}, {lam: 2.0})
-    place = evaluation.place(expression)
-    again = evaluation.again({"x": np.array([[0.0, 0.0]])}, {lam: 5.0})
-    assert again[place].tolist() == [13.0]
-    assert evaluation(expression).tolist() == [2 * (np.e + np.e**2) + 3], "the first values stay"
-
-
 # -- the table -------------------------------------------------------------------------------------------------
 
 
