@@ -1,5 +1,7 @@
 """The cheaper evaluation against its reference implementation, the generic one (section 3)."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,10 +56,11 @@ def differences(regime, members, seed, fast):
     return found
 
 
+@pytest.mark.parametrize("form", [fast_system, partial(machine_system, "B")], ids=["half-lines", "machine code"])
 @pytest.mark.parametrize("loss", ["logistic", "squared", "exponential"])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "identity"])
 @pytest.mark.parametrize("seed", range(6))
-def test_it_is_the_generic_evaluation(loss, activation, seed, random_regime):
+def test_it_is_the_generic_evaluation(form, loss, activation, seed, random_regime):
     regime = random_regime(
         seed,
         model={"activation": activation, "m": (1, 2, 9, 17, 24, 3)[seed]},
@@ -68,7 +71,7 @@ def test_it_is_the_generic_evaluation(loss, activation, seed, random_regime):
             "law": ("match", "iid")[seed // 2 % 2],
         },
     )
-    found = differences(regime, 3, seed, fast_system(loss=loss, activation=activation))
+    found = differences(regime, 3, seed, form(loss=loss, activation=activation))
     # f is a sum of m terms and each gradient one of 2 (L + 1): a round-off for each, of the size of the largest summand.
     # Round-off of f, at most m EPS F, moves the slope of the loss by no more than that in units of its own bound.
     assert max(found.values()) < (2 * (regime.prompt.L + 1) + regime.model.m) * EPS, found
@@ -122,9 +125,9 @@ def test_whole_runs_agree(random_regime):
 
 def test_small_problems_take_the_generic_evaluation_and_large_ones_the_cheaper():
     small, large = (Regime().replace(model={"m": m}) for m in (16, 1000))
-    assert system_for(small, 5) is machine_system("B", "logistic", "relu")
-    assert system_for(small, 10**6) is machine_system("B", "logistic", "relu")  # too few neurons
-    assert system_for(large, FEWEST_COUNTS - 1) is machine_system("B", "logistic", "relu")
+    assert system_for(small, 5) is machine_system("B", loss="logistic", activation="relu")
+    assert system_for(small, 10**6) is machine_system("B", loss="logistic", activation="relu")  # too few neurons
+    assert system_for(large, FEWEST_COUNTS - 1) is machine_system("B", loss="logistic", activation="relu")
     assert system_for(large, FEWEST_COUNTS) is fast_system("B")
 
 

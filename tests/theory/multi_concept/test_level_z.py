@@ -11,6 +11,7 @@ from polyseme.errors import PolysemeError
 from polyseme.sim.multi_concept.measurements.probe import sequence_of_prompts
 from polyseme.sim.multi_concept.training.initial import draw_initial, mirrored
 from polyseme.sim.multi_concept.training.train import simulate
+from polyseme.theory.calculus import staged_function
 from polyseme.theory.multi_concept.coefficients import concept_vectors
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
@@ -109,6 +110,24 @@ def test_members_of_an_ensemble_equal_their_solo_runs():
         alone = integrate_span(regime, initial | {name: initial[name][member] for name in ("W_Q", "W_K", "W_O")})
         for name in ARRAYS:
             np.testing.assert_allclose(together[name][member], alone[name], rtol=0, atol=1e-13, err_msg=name)
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_machine_code_is_the_evaluation_by_name(truncated, monkeypatch):
+    regime = regime_of(0, ensemble={"seeds": 2})
+    initial, rng = draw_initial(regime), np.random.default_rng(3)
+    run = SpanRun(derive("Z", truncated=truncated), regime, initial["r"])
+    state = run.kept(project_span(initial, 2))
+    state = {name: array + 0.3 * rng.normal(size=array.shape) for name, array in state.items()}
+    law = enumerate_prompts(regime).arrays()
+    compiled = [run.gradient(state, law), run.step(state, law, 0.1), run.observe(state, law)]
+    monkeypatch.setattr(staged_function, "compiler", lambda: None)
+    by_name = [run.gradient(state, law), run.step(state, law, 0.1), run.observe(state, law)]
+    for one, other in zip(compiled, by_name, strict=True):
+        assert one.keys() == other.keys()
+        for name, array in other.items():
+            # Sums over some thousand prompts, in another order.
+            np.testing.assert_allclose(one[name], array, rtol=0, atol=1e-12 * np.abs(array).max(), err_msg=name)
 
 
 def test_the_gradient_is_section_3_for_any_prompt():

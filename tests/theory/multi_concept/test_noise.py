@@ -13,6 +13,7 @@ from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.errors import PolysemeError
 from polyseme.sim.multi_concept.measurements import probe
 from polyseme.sim.multi_concept.training.initial import draw_initial
+from polyseme.theory.calculus import staged_function
 from polyseme.theory.calculus.elementwise import ELEMENTWISE
 from polyseme.theory.calculus.functions import LogTotal, SmoothReLU
 from polyseme.theory.calculus.named import NamedAxes
@@ -148,6 +149,24 @@ def test_the_gradient_is_the_slope_of_the_recorded_loss(plain, loss):
         ends = [run.observe(state | {name: array + sign * step * way}, rest)["loss"][0] for sign in (1, -1)]
         # Central differences: round-off 1e-16/1e-6, and step^2 of the third derivative.
         assert abs((ends[0] - ends[1]) / (2 * step) - (gradient[name] * way).sum()) < 1e-8 * max(1, *map(abs, ends))
+
+
+@pytest.mark.parametrize("plain", STATES[:3], ids=lambda regime: regime.model.activation)
+def test_machine_code_is_the_evaluation_by_name(plain, monkeypatch):
+    rng = np.random.default_rng(2)
+    regime = plain.replace(prompt={**NOISY, "p_extra": 0.05}, ensemble={"seeds": 3})
+    initial = draw_initial(regime)
+    state, rest = project_noisy(initial, regime.concepts.K1)
+    state = {name: array + 0.3 * rng.normal(size=array.shape) for name, array in state.items()}
+    run = NoiseRun(regime, initial["r"])
+    compiled = [run.gradient(state, rest), run.step(state, rest, 0.1), run.observe(state, rest)]
+    monkeypatch.setattr(staged_function, "compiler", lambda: None)
+    by_name = [run.gradient(state, rest), run.step(state, rest, 0.1), run.observe(state, rest)]
+    for one, other in zip(compiled, by_name, strict=True):
+        assert one.keys() == other.keys()
+        for name, array in other.items():
+            # Sums of some hundred terms, in another order.
+            assert np.abs(one[name] - array).max() <= 1e-13 * np.abs(array).max(), name
 
 
 def test_members_have_runs_of_their_own():

@@ -165,6 +165,6 @@ def compile_machine(recursion: Recursion, *, layout: Layout, runtime: Runtime) -
 
 
 @cache
-def machine_system(level: Level, loss: str, activation: str) -> System:
+def machine_system(level: Level, *, loss: str, activation: str) -> System:
     """The recursion of a level as machine code, members first; derived and compiled once per process."""
     return compile_machine(derive(level, loss=loss, activation=activation), layout="members first", runtime=FLOAT64)
