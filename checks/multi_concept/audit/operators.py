@@ -15,7 +15,7 @@ import sympy as sp
 from polyseme.theory.calculus.functions import Gate, HalfLogOdds, SignSum
 from polyseme.theory.multi_concept.derivation.derive import Recursion
 from polyseme.theory.multi_concept.model import forward as fw
-from polyseme.theory.multi_concept.numerics.lower import Lowered, System
+from polyseme.theory.multi_concept.numerics.lower import Lowered, NumpySystem
 
 Variant = tuple[str, Recursion]
 DELTA = sp.Rational(1, 100)
@@ -181,7 +181,7 @@ def _given(lowered: Lowered, change: Callable[[dict[str, Any]], Mapping[str, Any
     return dataclasses.replace(lowered, function=wrong)
 
 
-def time(system: System) -> Iterator[tuple[str, System]]:
+def time(system: NumpySystem) -> Iterator[tuple[str, NumpySystem]]:
     """Another step size: of the next step, twice, half, or a constant one."""
     changes: dict[str, Callable[[dict[str, Any]], Mapping[str, Any]]] = {
         # 2 / eta_t = lam (gamma + t), so the next one has lam more.
@@ -195,7 +195,7 @@ def time(system: System) -> Iterator[tuple[str, System]]:
         yield name, dataclasses.replace(system, update=_given(system.update, change))
 
 
-def constant(system: System) -> Iterator[tuple[str, System]]:
+def constant(system: NumpySystem) -> Iterator[tuple[str, NumpySystem]]:
     """kappa in the wrong place, 1/K1 or pi dropped, a flat law of counts."""
 
     def flat(p: np.ndarray) -> np.ndarray:
@@ -229,4 +229,4 @@ RECURSION: dict[str, Callable[[Recursion], Iterator[Variant]]] = {
     "exchanged": exchanged,
     "maximum for mean": maximum_for_mean,
 }
-SYSTEM: dict[str, Callable[[System], Iterator[tuple[str, System]]]] = {"time": time, "constant": constant}
+SYSTEM: dict[str, Callable[[NumpySystem], Iterator[tuple[str, NumpySystem]]]] = {"time": time, "constant": constant}

@@ -16,7 +16,7 @@ from polyseme.checks.multi_concept.claims import CLAIMS
 from polyseme.checks.multi_concept.sampling.regimes import of_pure_prompts
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
 from polyseme.theory.multi_concept.model import forward as fw
-from polyseme.theory.multi_concept.numerics.lower import System, compile_recursion, system_of
+from polyseme.theory.multi_concept.numerics.lower import NumpySystem, System, compile_recursion, system_of
 from polyseme.theory.multi_concept.regime import Regime
 
 MORE_REGIMES = 12
@@ -313,7 +313,7 @@ def from_user(path: str, patch: Callable[[Recursion], Recursion]) -> Plant:
 # -- what the core asks for --------------------------------------------------------------------------------
 
 
-def _coefficients() -> dict[str, Callable[[Regime], System]]:
+def _coefficients() -> dict[str, Callable[[Regime], NumpySystem]]:
     """Every coefficient of level B with an error of 1% up and down, compiled."""
     found = {name: compile_recursion(wrong) for name, wrong in coefficient(derive("B"), DELTA)}
     return {name: lambda _regime, system=system: system for name, system in found.items()}

@@ -27,7 +27,7 @@ from polyseme.theory.multi_concept.coefficients import constants, from_layout, p
 from polyseme.theory.multi_concept.derivation.derive import Recursion, derive
 from polyseme.theory.multi_concept.dynamics.integrate import Progress, step, step_size
 from polyseme.theory.multi_concept.model.forward import BLOCK_ENTRIES
-from polyseme.theory.multi_concept.numerics.lower import System, compile_recursion, system_of
+from polyseme.theory.multi_concept.numerics.lower import NumpySystem, System, compile_recursion, system_of
 from polyseme.theory.multi_concept.numerics.numbers import (
     Objects,
     UndecidedSign,
@@ -295,7 +295,7 @@ def _gate(step: int, undecided: UndecidedSign) -> UndecidedGate:
     )
 
 
-def _record(state: Objects, numbers: Objects, observing: System) -> Objects:
+def _record(state: Objects, numbers: Objects, observing: NumpySystem) -> Objects:
     observed = evaluate_in(observing.observables, state, numbers)
     return _blocks(state) | {name: value[0, 0, 0, 0, 0] for name, value in observed.items()}
 

@@ -28,7 +28,7 @@ from polyseme.theory.calculus.elementwise import smooth_relu
 from polyseme.theory.multi_concept.derivation.derive import derive
 from polyseme.theory.multi_concept.dynamics.ensemble import MEMBERS_LAST, Ensemble, members_last
 from polyseme.theory.multi_concept.dynamics.integrate import step_size
-from polyseme.theory.multi_concept.numerics.lower import Lowered, Runtime, System, compile_recursion
+from polyseme.theory.multi_concept.numerics.lower import Lowered, NumpySystem, Runtime, compile_recursion
 
 Vectors = Float[np.ndarray, "dimension member"]
 Nudged = Complex[np.ndarray, "..."]
@@ -74,12 +74,12 @@ FIRST_ORDER: Runtime = {
 
 
 @cache
-def first_order(loss: str, activation: str) -> System:
+def first_order(loss: str, activation: str) -> NumpySystem:
     """Level B compiled for first-order numbers, members on the last axis; once per process."""
     return compile_recursion(derive("B", loss=loss, activation=activation), runtime=FIRST_ORDER)
 
 
-def system_of(one: Ensemble) -> System:
+def system_of(one: Ensemble) -> NumpySystem:
     """The same, with the loss and the activation of an ensemble's regime."""
     return first_order(one.regime.training.loss, one.regime.model.activation)
 

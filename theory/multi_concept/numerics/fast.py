@@ -29,6 +29,7 @@ from polyseme.theory.multi_concept.numerics.lower import (
     N_AXIS,
     Axes,
     Contraction,
+    NumpySystem,
     System,
     axes_of,
     compile_recursion,
@@ -242,7 +243,7 @@ RUNTIME: Mapping[str, Any] = {
 }
 
 
-def compile_fast(recursion: Recursion, *, edges: type[Edges] = Edges) -> System:
+def compile_fast(recursion: Recursion, *, edges: type[Edges] = Edges) -> NumpySystem:
     """Compile a recursion of counted prompts for the cheaper evaluation; its gradient and observables take all counts at once.
 
     `edges` replaces how gates are found, for negative controls.
@@ -252,13 +253,13 @@ def compile_fast(recursion: Recursion, *, edges: type[Edges] = Edges) -> System:
     return replace(fast, gradient=replace(fast.gradient, whole=True), observables=replace(fast.observables, whole=True))
 
 
-def fast_system(level: Level = "B", *, loss: str = "logistic", activation: str = "relu") -> System:
+def fast_system(level: Level = "B", *, loss: str = "logistic", activation: str = "relu") -> NumpySystem:
     """The cheaper evaluation of a level; compiled once per process."""
     return _compiled(level, loss, activation)
 
 
 @cache
-def _compiled(level: Level, loss: str, activation: str) -> System:
+def _compiled(level: Level, loss: str, activation: str) -> NumpySystem:
     return compile_fast(derive(level, loss=loss, activation=activation))
 
 

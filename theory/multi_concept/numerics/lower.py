@@ -281,7 +281,19 @@ class System:
     step: ArrayFunction | None = None
 
 
-def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64, rewrite: Rewrite | None = None) -> System:
+@dataclass(frozen=True, kw_only=True)
+class NumpySystem(System):
+    """A recursion compiled to NumPy's functions, which take other numbers too, such as balls."""
+
+    gradient: Lowered
+    update: Lowered
+    observables: Lowered
+    preactivation: Lowered
+
+
+def compile_recursion(
+    recursion: Recursion, *, runtime: Runtime = FLOAT64, rewrite: Rewrite | None = None
+) -> NumpySystem:
     """Lower every part of a recursion."""
 
     def by_name(part: Mapping[sp.Indexed, sp.Expr]) -> dict[str, sp.Expr]:
@@ -290,7 +302,7 @@ def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64, rewri
     def given(x: sp.Indexed) -> sp.Indexed:
         return sp.IndexedBase(f"{GRADIENT}{coefficient_name(x)}")[x.indices]
 
-    return System(
+    return NumpySystem(
         recursion=recursion,
         gradient=lower(by_name(recursion.gradient), runtime=runtime, rewrite=rewrite),
         update=lower(by_name({x: recursion.update(x, given(x)) for x in recursion.state}), runtime=runtime),
@@ -299,17 +311,17 @@ def compile_recursion(recursion: Recursion, *, runtime: Runtime = FLOAT64, rewri
     )
 
 
-def system(level: Level = "B", *, loss: str = "logistic", activation: str = "relu") -> System:
+def system(level: Level = "B", *, loss: str = "logistic", activation: str = "relu") -> NumpySystem:
     """The compiled recursion of a level (section 4); derived and compiled once per process."""
     return _compiled(level, loss, activation)
 
 
 @cache
-def _compiled(level: Level, loss: str, activation: str) -> System:
+def _compiled(level: Level, loss: str, activation: str) -> NumpySystem:
     return compile_recursion(derive(level, loss=loss, activation=activation))
 
 
-def system_of(regime: Regime, level: Level = "B") -> System:
+def system_of(regime: Regime, level: Level = "B") -> NumpySystem:
     """The compiled recursion of a level with the loss and the activation of a regime."""
     return system(level, loss=regime.training.loss, activation=regime.model.activation)
 

@@ -4,7 +4,7 @@ Without a C compiler, `lower.py` does the same with NumPy, several times slower;
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -152,12 +152,13 @@ def compile_machine(recursion: Recursion, *, layout: Layout, runtime: Runtime) -
     if compiler() is None:
         return plain
 
-    def part(expressions: Mapping[str, sp.Expr]) -> Any:
+    def part(expressions: Mapping[str, sp.Expr]) -> ArrayFunction:
         return machine(expressions, layout=layout, runtime=runtime)
 
-    return replace(
-        plain,
+    return System(
+        recursion=recursion,
         gradient=part({coefficient_name(x): expression for x, expression in recursion.gradient.items()}),
+        update=plain.update,
         observables=part(recursion.observables),
         preactivation=part({"h": recursion.counted.h}),
         step=part({coefficient_name(x): recursion.update(x) for x in recursion.state}),

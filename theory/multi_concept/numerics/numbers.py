@@ -23,7 +23,14 @@ from jaxtyping import Float, Shaped
 
 from polyseme.regime import LEAK
 from polyseme.theory.multi_concept.derivation.derive import Recursion
-from polyseme.theory.multi_concept.numerics.lower import FLOAT64, GRADIENT, Lowered, Runtime, System, compile_recursion
+from polyseme.theory.multi_concept.numerics.lower import (
+    FLOAT64,
+    GRADIENT,
+    Lowered,
+    NumpySystem,
+    Runtime,
+    compile_recursion,
+)
 from polyseme.theory.multi_concept.prompts.law import exact_count_probability
 from polyseme.theory.multi_concept.regime import Regime
 
@@ -166,7 +173,7 @@ def runtime_of(arithmetic: Arithmetic, *, strict: bool = True) -> Runtime:
     }
 
 
-def compiled_in(arithmetic: Arithmetic, recursion: Recursion, *, strict: bool = True) -> System:
+def compiled_in(arithmetic: Arithmetic, recursion: Recursion, *, strict: bool = True) -> NumpySystem:
     """A recursion over other numbers; ValueError if its literals would not be exact as the doubles they are printed as."""
     literals = set[sp.Basic]().union(
         *(
@@ -256,7 +263,7 @@ def evaluate_in(lowered: Lowered, state: Objects, numbers: Mapping[str, np.ndarr
     return dict(zip(lowered.outputs, values, strict=True))
 
 
-def step_in(state: Objects, numbers: Mapping[str, np.ndarray], eta: np.ndarray, compiled: System) -> Objects:
+def step_in(state: Objects, numbers: Mapping[str, np.ndarray], eta: np.ndarray, compiled: NumpySystem) -> Objects:
     """One update, as `integrate.step` makes it; UndecidedSign if a gate is not decided."""
     gradient = evaluate_in(compiled.gradient, state, numbers)
     named = {f"{GRADIENT}{name}": array for name, array in gradient.items()}
