@@ -117,7 +117,7 @@ def test_a_penalty_is_too_heavy_for_anything_to_be_learned():
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_where_training_ends_gates_are_on_their_kinks():
-    regime, outcome = search(SMOOTH, THEORY, budget=12, level=LEVEL, drop={"no_gates"}, shrink=False).counterexample
+    regime, outcome = search(SMOOTH, THEORY, budget=4, level=LEVEL, drop={"no_gates"}, shrink=False).counterexample
     assert regime.model.activation in {"relu", "leaky_relu"}
     assert "gates of living neurons on their kinks" in outcome.sentence
 
