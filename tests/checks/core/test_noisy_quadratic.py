@@ -14,6 +14,9 @@ from polyseme.checks.core.theories import default_regime, theory_in, theory_name
 from polyseme.checks.core.theory import Theory
 from polyseme.errors import PolysemeError
 
+# Whole commands: the types of what they call are checked by the tests of each module.
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 QUADRATIC = EXAMPLES / "noisy_quadratic.py"
 BOUND = "risk/stays_below_its_bound"
