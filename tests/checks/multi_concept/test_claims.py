@@ -32,7 +32,6 @@ FILES = {
     if not found.ispkg
 }
 """The files of claims, by their names without the folder."""
-every_claim = pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 
 # -- form --------------------------------------------------------------------------------------------------
 
@@ -41,40 +40,44 @@ def test_ids_are_unique():
     assert len(BY_ID) == len(CLAIMS) >= 20
 
 
-@every_claim
-def test_an_id_is_area_and_conclusion(claim):
-    assert re.fullmatch(r"(algebra|gradient|closure|dynamics|fluctuation|exponential|ood)/[a-z][a-z0-9_]+", claim.id)
-    assert claim.family == claim.id.split("/")[0]
+def test_an_id_is_area_and_conclusion():
+    for claim in CLAIMS:
+        assert re.fullmatch(
+            r"(algebra|gradient|closure|dynamics|fluctuation|exponential|ood)/[a-z][a-z0-9_]+", claim.id
+        )
+        assert claim.family == claim.id.split("/")[0]
 
 
-@every_claim
-def test_the_texts_say_something(claim):
-    assert claim.section in {"1", "2", "3", "4", "5", "6", "7"}, "the sections of THEORY.md that state mathematics"
-    assert re.fullmatch(r"[A-Z].{20,}\.", claim.statement, re.DOTALL), "a sentence"
-    for part in claim.parts:
-        assert all(x.name.strip() and x.statement.strip() != claim.statement for x in part.controls)
-        assert all(x.statement.strip() for x in part.controls)
-        assert len(part.rule.reason) > 10 and part.rule.measures and part.rule.name
-    assert claim.rests_on, "the basis that a verdict rests on"
+def test_the_texts_say_something():
+    for claim in CLAIMS:
+        assert claim.section in {"1", "2", "3", "4", "5", "6", "7"}, (
+            f"{claim.id}: the sections of THEORY.md that state mathematics"
+        )
+        assert re.fullmatch(r"[A-Z].{20,}\.", claim.statement, re.DOTALL), f"{claim.id}: a sentence"
+        for part in claim.parts:
+            assert all(x.name.strip() and x.statement.strip() != claim.statement for x in part.controls)
+            assert all(x.statement.strip() for x in part.controls)
+            assert len(part.rule.reason) > 10 and part.rule.measures and part.rule.name
+        assert claim.rests_on, f"{claim.id}: the basis that a verdict rests on"
 
 
-@every_claim
-def test_the_formula_becomes_mathml(claim):
-    drawn = mathml(claim.formula)
-    assert drawn.startswith("<math"), f"shown as source: {claim.formula}"
+def test_the_formula_becomes_mathml():
+    for claim in CLAIMS:
+        drawn = mathml(claim.formula)
+        assert drawn.startswith("<math"), f"shown as source: {claim.formula}"
 
 
-@every_claim
-def test_nothing_is_labelled_as_the_papers_value(claim):
-    texts = (
-        claim.id,
-        claim.statement,
-        claim.formula,
-        *(part.rule.reason for part in claim.parts),
-        *(basis.text for basis in claim.rests_on),
-        *(control.statement for part in claim.parts for control in part.controls),
-    )
-    assert not re.search(r"paper|\bBu et al|\(P\d?\)|lemma|theorem", " ".join(texts), re.IGNORECASE)
+def test_nothing_is_labelled_as_the_papers_value():
+    for claim in CLAIMS:
+        texts = (
+            claim.id,
+            claim.statement,
+            claim.formula,
+            *(part.rule.reason for part in claim.parts),
+            *(basis.text for basis in claim.rests_on),
+            *(control.statement for part in claim.parts for control in part.controls),
+        )
+        assert not re.search(r"paper|\bBu et al|\(P\d?\)|lemma|theorem", " ".join(texts), re.IGNORECASE)
 
 
 def test_what_is_used_is_registered_without_cycles_and_before_its_users():
