@@ -126,6 +126,7 @@ QUICK = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked_types")
 def test_planted_errors_are_caught():
     results = trial.try_plants(SOME, trial.Bench(theory=THEORY, level=LEVEL), claims=QUICK)

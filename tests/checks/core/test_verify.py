@@ -137,6 +137,7 @@ def test_the_network_guard_bites(tmp_path):
 
 
 # One test for all that one run shows, so that parallel workers do not repeat it.
+@pytest.mark.slow
 def test_the_minimal_regime_passes_and_leaves_nothing_but_its_report(tmp_path):
     place = Place(tmp_path / "place")
     run = place.run("verify", str(MINIMAL), *(word for claim in CHOSEN for word in ("--only", claim.id)))
@@ -217,6 +218,7 @@ def _same_numbers_in_a_second_run(first: Place, second: Place) -> None:
         assert (first.out / "figures" / figure).read_bytes() == (second.out / "figures" / figure).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_noisy_regime_supports_nothing_that_needs_pure_prompts(tmp_path):
     # The shipped noisy regime, shorter.
     text = re.sub(r"steps = \d+", "steps = 40", NOISY.read_text(encoding="utf-8"))

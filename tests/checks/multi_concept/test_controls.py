@@ -116,6 +116,7 @@ def verify_wrongly(name: str, out: Path) -> tuple[int, list[str]]:
     return result.exit_code, [record["id"] for record in records if record["verdict"] == "refuted"]
 
 
+@pytest.mark.slow
 def test_one_wrong_sign_or_term_makes_verify_exit_with_1(tmp_path):
     # In a process of its own, without the type checks of the tests, which would take minutes in the inner loops.
     child = subprocess.run(
