@@ -26,8 +26,8 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest fixture first: a whole verification, started last, would keep one worker busy after all others."""
-    items.sort(key=lambda item: "minimal" not in getattr(item, "fixturenames", ()))
+    """The longest tests first: one that is started last would keep its worker busy after all others."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @contextmanager

@@ -32,7 +32,6 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
 every_package = pytest.mark.parametrize("folder", PACKAGES, ids=name_of)
 
 
@@ -145,13 +144,13 @@ UNLINKED = (*FOLDERS, "tests", "benchmarks")
 """Nobody imports these by their names at the top level, where a folder of a user's own may have the same."""
 
 
-@every_module
-def test_a_module_imports_only_what_it_may_also_inside_functions(path):
-    imported = imports_of(path.read_text(encoding="utf-8"), package_of(path))
-    assert within(imported, UNLINKED) == []
-    for place, forbidden in MAY_NOT_IMPORT.items():
-        if path.is_relative_to(ROOT / place):
-            assert within(imported, forbidden) == [], place
+def test_a_module_imports_only_what_it_may_also_inside_functions():
+    found = {}
+    for path in MODULES:
+        imported = imports_of(path.read_text(encoding="utf-8"), package_of(path))
+        places = [forbidden for place, forbidden in MAY_NOT_IMPORT.items() if path.is_relative_to(ROOT / place)]
+        found[name_of(path)] = [name for forbidden in (UNLINKED, *places) for name in within(imported, forbidden)]
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
 @pytest.mark.parametrize(
@@ -190,10 +189,10 @@ def test_import_linter_says_the_same():
 # -- habits ------------------------------------------------------------------------------------------------
 
 
-@every_module
-def test_a_module_says_what_it_is(path):
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert docstring and len(docstring.splitlines()[0]) > 20
+def test_a_module_says_what_it_is():
+    trees = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+    first = {name: (ast.get_docstring(tree) or "").partition("\n")[0] for name, tree in trees.items()}
+    assert [name for name, line in first.items() if len(line) <= 20] == []
 
 
 def dataclass_decorators(tree: ast.AST) -> Iterator[tuple[str, dict[str | None, str]]]:

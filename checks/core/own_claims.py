@@ -118,7 +118,8 @@ _CHECKS: tuple[_Check, ...] = (
     ),
     (
         lambda claim: (
-            isinstance(claim.hypotheses, tuple | list) and all(isinstance(x, Hypothesis) for x in claim.asked)
+            isinstance(claim.hypotheses, tuple | list)
+            and all(isinstance(x, Hypothesis) for asks in (claim, *claim.parts) for x in asks.hypotheses)
         ),
         lambda claim: (
             f"({claim.id}) has hypotheses that are no Hypothesis, expected a tuple of those in checks/multi_concept/hypotheses.py or your own"

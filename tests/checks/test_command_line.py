@@ -15,6 +15,9 @@ from polyseme.checks.multi_concept.theory import THEORY
 from polyseme.sim.multi_concept.training.initial import draw_initial
 from polyseme.theory.multi_concept.regime import Regime, load_regime
 
+# Whole commands: the types of what they call are checked by the tests of each module.
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("derive", "integrate", "simulate", "verify")
 

@@ -14,6 +14,9 @@ from polyseme.checks.core.theories import default_regime, theory_in, theory_name
 from polyseme.checks.core.theory import Theory
 from polyseme.errors import PolysemeError
 
+# Whole commands: the types of what they call are checked by the tests of each module.
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 QUADRATIC = EXAMPLES / "noisy_quadratic.py"
 BOUND = "risk/stays_below_its_bound"
@@ -68,8 +71,17 @@ def test_a_claim_that_is_true_is_not_broken():
 
 
 def test_a_sweep_and_its_map_show_the_predicted_boundary(tmp_path):
-    out = tmp_path / "sweep"
-    result = run("sweep", EXAMPLES / "noisy_quadratic_sweep.toml", "--out", out, "--processes", 1)
+    out, file = tmp_path / "sweep", tmp_path / "sweep.toml"
+    text = (EXAMPLES / "noisy_quadratic_sweep.toml").read_text(encoding="utf-8")
+    for old, new in (
+        ('"noisy_quadratic.py"', f'"{QUADRATIC}"'),
+        ("count = 9 ", "count = 5 "),
+        ("count = 10 ", "count = 6 "),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text, encoding="utf-8")
+    result = run("sweep", file, "--out", out, "--processes", 1)
     assert result.exit_code == 0, result.output
     drawn = run("map", out)
     assert drawn.exit_code == 0, drawn.output
@@ -82,10 +94,7 @@ def test_a_sweep_and_its_map_show_the_predicted_boundary(tmp_path):
     keys = ("x", "y") if numbers["x"]["key"] == "eta" else ("y", "x")
     assert all(0.5 * (1 + cell[keys[1]]) * cell[keys[0]] > 2 for cell in refuted)
     # A second call goes on with nothing to do.
-    assert (
-        "90 of 90 points judged (90 of them before)"
-        in run("sweep", EXAMPLES / "noisy_quadratic_sweep.toml", "--out", out, "--processes", 1).output
-    )
+    assert "30 of 30 points judged (30 of them before)" in run("sweep", file, "--out", out, "--processes", 1).output
 
 
 def test_the_audit_catches_what_is_planted(tmp_path):

@@ -17,7 +17,17 @@ from polyseme.theory.multi_concept.regime import Regime
 
 QUICK = tuple(claim for claim in CLAIMS if claim.family == "algebra" and claim.scope == "any regime")[:4]
 # Of several files, and quick.
-ACROSS = tuple(claim for claim in CLAIMS if claim.family == "algebra" and claim.scope == "any regime")
+ACROSS = tuple(
+    claim
+    for claim in CLAIMS
+    if claim.id
+    in (
+        "algebra/concept_vectors_are_orthogonal",
+        "closure/generic_neurons_reach_level_b",
+        "closure/mirrored_neurons_stay_in_level_s",
+        "gradient/noise_is_gaussian_with_the_stated_deviation",
+    )
+)
 LEVEL = even_share(family_size(CLAIMS))
 
 
@@ -53,13 +63,12 @@ def test_free_cores_share_the_claims_and_each_is_tried_once():
     files = {claim.parts[0].measure.__module__ for claim in ACROSS}
     with ParallelClaims(ACROSS, TrainingContext(regime, level=LEVEL), THEORY, replay="r", drop=()) as parallel:
         assert len(parallel._groups) == len(files) > 2
-        for _ in range(3):
-            parallel.one_more()
+        parallel.one_more()
         while parallel.is_working():
             found += parallel.collect(seconds=0.5)
-        assert len(parallel._processes) == 4
+        assert len(parallel._processes) == 2
         parallel.one_more()
-        assert len(parallel._processes) == 4, "nothing is left to begin"
+        assert len(parallel._processes) == 2, "nothing is left to begin"
     assert sorted(record["id"] for record in found) == sorted(claim.id for claim in ACROSS)
 
 

@@ -1,4 +1,4 @@
-"""The claims about the Bayes error that need no training; test_verify.py tries all of them."""
+"""The claims about the Bayes error that need no training; test_claims.py tries the other."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ def context():
 
 
 SHARPEST = dataclasses.replace(ABOVE_BAYES, parts=(ABOVE_BAYES.part("sharpest attention"),))
-"""Without its training, which the whole verification runs."""
+"""Without its training, which test_claims.py runs."""
 
 
 @pytest.mark.parametrize("claim", [CALIBRATED, SHARPEST], ids=lambda claim: claim.id)

@@ -1,4 +1,4 @@
-"""Claims about noise and extras where their hypotheses decide; test_verify.py tries those about any regime."""
+"""Claims about noise and extras where their hypotheses decide; test_claims.py tries those about any regime."""
 
 import pytest
 

@@ -71,11 +71,10 @@ def test_it_is_the_run_of_simulate_and_a_finished_one_is_not_repeated(tmp_path, 
     assert plan["means"]["engine"] == "autograd"
 
 
-@pytest.mark.parametrize("changes", [{}, {"prompt": {"sigma_x": 0.0, "sigma_y": 0.0, "p_extra": 0.0}}])
 @pytest.mark.parametrize("engine", ["autograd", "analytic"])
 @pytest.mark.parametrize("at", [1, 7, 31, 59])
-def test_an_interrupted_run_goes_on_to_the_same_numbers(at, engine, changes, tmp_path, state, monkeypatch):
-    regime = NOISY.replace(**changes).replace(ensemble={"engine": engine})
+def test_an_interrupted_run_goes_on_to_the_same_numbers(at, engine, tmp_path, state, monkeypatch):
+    regime = NOISY.replace(ensemble={"engine": engine})
     with monkeypatch.context() as patch, pytest.raises(run_folder.Interrupted):
         stop_after(patch, at)
         train(regime, state, tmp_path)
@@ -227,7 +226,7 @@ start = time.monotonic()
 train(regime, state, folder / "whole", save_every=0.0)
 takes = time.monotonic() - start
 moments, found = random.Random(1), []
-for trial in range(20):
+for trial in range(10):
     here = folder / str(trial)
     child = os.fork()
     if child == 0:
@@ -260,12 +259,12 @@ def environment() -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_killed_at_twenty_random_moments_it_goes_on_to_the_same_numbers(regime_file):
+def test_killed_at_random_moments_it_goes_on_to_the_same_numbers(regime_file):
     command = [sys.executable, "-c", KILLED, str(regime_file.parent)]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
     steps = [int(word) for word in ended.stdout.split()]
-    assert len(set(steps)) > 5, "the kills came at different moments"
+    assert len(set(steps)) > 3, "the kills came at different moments"
     assert any(0 < step < 60 for step in steps)
 
 
@@ -307,7 +306,7 @@ def test_processes_that_are_interrupted_or_die_while_they_start_are_reported_in_
         assert "Traceback" not in told
 
 
-LONG = 3000  # steps: two seconds or so, so that the run is still at work when its first checkpoint is seen
+LONG = 2000  # steps: a second or so, so that the run is still at work when its first checkpoint is seen
 
 
 @cache
@@ -319,8 +318,7 @@ def undisturbed() -> dict[str, np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked_types")
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "sent", "status"), [(1, signal.SIGKILL, -9), (2, signal.SIGINT, 130)])
 def test_the_command_goes_on_after_an_interrupt_and_after_a_kill(processes, sent, status, regime_file):
     out = regime_file.parent / "out.npz"
     long = regime_file.read_text().replace("steps = 60", f"steps = {LONG}")

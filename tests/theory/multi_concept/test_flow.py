@@ -12,7 +12,7 @@ from polyseme.theory.multi_concept.dynamics.integrate import integrate_b
 from polyseme.theory.multi_concept.regime import Regime
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
-REGIMES = [0, 2, 3, 10]
+REGIMES = [0, 3, 10]
 
 
 @pytest.fixture
@@ -92,10 +92,9 @@ def test_the_horizon_is_before_the_first_gate_event(random_regime):
 
 # -- across gate events ------------------------------------------------------------------------------------
 
-TAU = 300.0
+TAU = 200.0
 # Seeds at which gates open, shut, slide along their kinks and leave them.
-BUSY = (1, 2, 5)
-BOTH_LAWS = (1, 2)  # iid with two concepts, match with one; 5 is as 1
+BUSY = (1, 2)  # iid with two concepts, match with one
 
 
 def busy(seed, **changes):
@@ -150,7 +149,7 @@ def test_a_gate_that_slides_stays_on_its_kink():
         assert abs(n_c * state["alpha"][i, k] + ebar * n_d * state["beta"][i, k]) < 1e-9
 
 
-@pytest.mark.parametrize("seed", BOTH_LAWS)
+@pytest.mark.parametrize("seed", BUSY)
 def test_the_recursion_converges_to_the_sliding_flow(seed):
     regime, initial = busy(seed)
     end = flow(regime, initial, tau=TAU, tolerance=1e-9).vector(TAU)
@@ -159,7 +158,7 @@ def test_the_recursion_converges_to_the_sliding_flow(seed):
     assert fine < coarse / 8
 
 
-@pytest.mark.parametrize("seed", BOTH_LAWS)
+@pytest.mark.parametrize("seed", BUSY)
 def test_the_balance_decays_exactly_across_events(seed):
     regime, initial = busy(seed)
     initial = initial | {"W_K": 0.7 * initial["W_K"]}

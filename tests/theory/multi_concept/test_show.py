@@ -29,8 +29,9 @@ def recursion_of(kind, loss="logistic", activation="relu"):
     return derive(level, loss=loss, activation=activation, truncated=truncated)
 
 
-@pytest.mark.parametrize(("loss", "activation"), list(product(LOSSES, ACTIVATIONS)))
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize(
+    ("kind", "loss", "activation"), [*product(KINDS, LOSSES, ACTIVATIONS), *((EVERY[-1], *mixed) for mixed in MIXED)]
+)
 def test_json_reads_back_to_the_very_objects_that_are_executed(kind, loss, activation):
     recursion = recursion_of(kind, loss, activation)
     written = show.as_json(recursion)

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,7 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[j : j + 2], 16) for j in (1, 3, 5)]) / 255
 
 
+@cache
 def distances(one: str, other: str) -> dict[str, float]:
     """CAM02-UCS between two colours as everybody sees them."""
     from colorspacious import cspace_convert, deltaE

@@ -308,7 +308,9 @@ def test_verdicts_have_symbol_text_and_meaning_and_only_supported_is_green(html:
     for verdict, (symbol, meaning) in VERDICTS.items():
         assert f"{symbol} {verdict.replace('_', ' ')}" in page.text
         assert meaning[1:] in page.text
-    green = re.findall(r"([^{}]+) \{[^{}]*var\(--good", html.partition("color-scheme: dark; --paper")[2])
+    green = re.findall(
+        r"([^{}]+) \{[^{}]*var\(--good", html.partition("color-scheme: dark; --paper")[2].partition("</style>")[0]
+    )
     supported = '[data-verdict="supported"]'
     # 'yes' marks a hypothesis that holds.
     assert {x.strip() for x in green} == {".supported", ".yes", f".claim{supported}", f"{supported} .strip .measured"}

@@ -29,11 +29,16 @@ def rows(seeds: int = 5, words=WORDS) -> list[Row]:
     return [Row(words=text, simulation=side(seeds, shift=j), theory=side(2, shift=j)) for j, text in enumerate(words)]
 
 
-def drawn_boxes(figure, texts) -> list:
+def drawn(figure):
+    """The renderer of a figure that has been laid out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
+    return renderer
+
+
+def boxes_of(renderer, texts) -> list:
     return [text.get_window_extent(renderer) for text in texts if text.get_visible() and text.get_text()]
 
 
@@ -69,24 +74,23 @@ def test_columns_share_their_axes_and_steps_stand_below_the_last_row():
     assert axes[0, 0].get_yscale() == "symlog" and axes[0, 0].get_ylim()[0] < 0
 
 
-@pytest.mark.parametrize(
-    ("words", "seeds"), [(WORDS[:1], 1), (WORDS[:1], 5), (WORDS, 5), ((*WORDS[:3], "words " * 40), 5)]
-)
+@pytest.mark.parametrize(("words", "seeds"), [(WORDS[:1], 1), ((*WORDS[:3], "words " * 40), 5)])
 def test_no_words_meet_and_four_rows_fit_on_a_page(words, seeds, tmp_path: Path):
     note = "A note of several lines. " * 20
     figure = out_of_distribution(rows(seeds, words), title="T", note=note)
     width, height = figure.get_size_inches()
     assert width == 7.0 and height <= 9.0
     labels = [axes.yaxis.label for axes in figure.axes] + [axes.xaxis.label for axes in figure.axes[-4:]]
-    boxes = drawn_boxes(figure, [*figure.texts, *figure.legends[0].get_texts(), *labels])
+    renderer = drawn(figure)
+    boxes = boxes_of(renderer, [*figure.texts, *figure.legends[0].get_texts(), *labels])
     for one, other in itertools.combinations(boxes, 2):
         assert not one.overlaps(other)
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 for box in boxes)
     for axes in figure.axes:
-        ticks = drawn_boxes(figure, [*axes.get_yticklabels(), axes.yaxis.label])
+        ticks = boxes_of(renderer, [*axes.get_yticklabels(), axes.yaxis.label])
         assert all(not box.overlaps(ticks[-1]) for box in ticks[:-1])
         if axes.get_xlabel():
-            along = sorted(drawn_boxes(figure, axes.get_xticklabels()), key=lambda box: box.x0)
+            along = sorted(boxes_of(renderer, axes.get_xticklabels()), key=lambda box: box.x0)
             assert all(a.x1 < b.x0 for a, b in itertools.pairwise(along)) and along[-1].x1 <= figure.bbox.x1
     svg, pdf = save_figure(figure, tmp_path, "x")
     assert b'id="note"' in svg.read_bytes() and pdf.stat().st_size > 1000
