@@ -38,21 +38,26 @@ class Compiled:
         """The outputs by name, their letters' axes first and the members' last; `arrays` holds numbers too."""
         axes, out_axes = self._axes
         given = [np.ascontiguousarray(arrays[name].transpose(axes[name]), np.float64) for name in self.inputs]
-        values: dict[str, np.ndarray] = {}
-        pointers: list[ctypes.c_void_p] = []
+        made: list[np.ndarray] = []
         for name, letters in self.outputs.items():
             shape = [*(sizes[x] for x in letters), members]
-            array = np.empty([shape[axis] for axis in out_axes[name]])
-            pointers.append(ctypes.c_void_p(array.ctypes.data))
-            values[name] = array.transpose(np.argsort(out_axes[name]))
+            made.append(np.empty([shape[axis] for axis in out_axes[name]]))
+        self.run(given, [arrays[name] for name in self.scalars], [sizes[x] for x in self.sizes], made, members)
+        pairs = zip(self.outputs, made, strict=True)
+        return {name: array.transpose(np.argsort(out_axes[name])) for name, array in pairs}
+
+    def run(
+        self,
+        given: Sequence[np.ndarray],
+        scalars: Sequence[float],
+        sizes: Sequence[int],
+        made: Sequence[np.ndarray],
+        members: int,
+    ) -> None:
+        """Fill the outputs, arrays being as they stand in memory: contiguous, with the last letter, or the members, last."""
         self.function(
-            *(ctypes.c_void_p(array.ctypes.data) for array in given),
-            *(ctypes.c_double(arrays[name]) for name in self.scalars),
-            *(ctypes.c_long(sizes[x]) for x in self.sizes),
-            *pointers,
-            ctypes.c_long(members),
+            *(array.ctypes.data for array in given), *scalars, *sizes, *(array.ctypes.data for array in made), members
         )
-        return values
 
     @cached_property
     def _axes(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
@@ -99,6 +104,14 @@ def compile_stages(
     )
     source = writer.write(sizes, scalars)
     function = build(source)
+    pointers = [ctypes.c_void_p]
+    function.argtypes = [
+        *(pointers * len(inputs)),
+        *([ctypes.c_double] * len(scalars)),
+        *([ctypes.c_long] * len(sizes)),
+        *(pointers * len(outputs)),
+        ctypes.c_long,
+    ]
     outs = {name: letters for name, (letters, _) in outputs.items()}
     return Compiled(
         inputs=inputs,

@@ -38,6 +38,26 @@ _FEWEST_LANES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """A call of a kernel: the order of each input's axes and what to broadcast it to, the shape of each output and its axes back."""
+
+    kernel: Compiled
+    inputs: list[tuple[str, list[int], list[int] | None]]
+    outputs: list[tuple[str, list[int], list[int]]]
+    sizes: list[int]
+    members: int
+
+    def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Float[np.ndarray, "..."]]:
+        given: list[np.ndarray] = []
+        for name, order, shape in self.inputs:
+            array = arrays[name].transpose(order)
+            given.append(np.ascontiguousarray(array if shape is None else np.broadcast_to(array, shape)))
+        made = [np.empty(shape) for _, shape, _ in self.outputs]
+        self.kernel.run(given, [float(arrays[name]) for name in self.kernel.scalars], self.sizes, made, self.members)
+        return {name: array.transpose(back) for (name, _, back), array in zip(self.outputs, made, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """Named expressions over (k, e, n+, i), compiled when they are first evaluated; called as `Lowered` is.
 
@@ -50,6 +70,7 @@ class Machine:
     layout: Layout
     whole: bool = True
     kernels: dict[Any, Compiled] = field(default_factory=dict, repr=False)
+    plans: dict[tuple[tuple[int, ...], ...], "_Plan"] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,24 +84,47 @@ class Machine:
 
     def __call__(self, arrays: Mapping[str, Any]) -> dict[str, Float[np.ndarray, "..."]]:
         """Evaluate at arrays laid out along the five axes; axes along which nothing varies have size 1."""
-        first = self.layout == "members first"
-        turned = {name: np.asarray(arrays[name], dtype=np.float64) for name in self.letters}
-        rows = {name: x for name, x in turned.items() if x.ndim}
-        if first:
-            rows = {name: x.swapaxes(0, 4) for name, x in rows.items()}
-        members = max(x.shape[4] for x in rows.values())
-        sizes = {letter: max(x.shape[axis] for x in rows.values()) for letter, axis in _AXIS.items()} | {fw.e: 2}
+        given = {name: np.asarray(arrays[name], dtype=np.float64) for name in self.letters}
+        shapes = tuple(x.shape for x in given.values())
+        if shapes not in self.plans:
+            self.plans[shapes] = self._plan({name: x.shape for name, x in given.items() if x.ndim})
+        return self.plans[shapes](given)
+
+    def _plan(self, shapes: Mapping[str, tuple[int, ...]]) -> "_Plan":
+        """How arrays of these shapes come to stand in memory, and which kernel they are given to."""
+        member, axis = (0, _AXIS | {fw.i: 4}) if self.layout == "members first" else (4, _AXIS)
+        members = max(shape[member] for shape in shapes.values())
+        sizes = {letter: max(shape[at] for shape in shapes.values()) for letter, at in axis.items()} | {fw.e: 2}
         # With one member there is nothing to share, and everything is computed where it is needed.
-        differ = frozenset(name for name, x in rows.items() if x.shape[4] > 1 or members == 1)
-        key = differ, frozenset(rows), members >= _FEWEST_LANES
+        differ = frozenset(name for name, shape in shapes.items() if shape[member] > 1 or members == 1)
+        lanes = members >= _FEWEST_LANES
+        key = differ, frozenset(shapes), lanes
         if key not in self.kernels:
-            self.kernels[key] = self._compiled(differ, frozenset(rows), lanes=members >= _FEWEST_LANES)
+            self.kernels[key] = self._compiled(differ, frozenset(shapes), lanes=lanes)
         kernel = self.kernels[key]
-        plain: dict[str, Any] = {name: x for name, x in turned.items() if not x.ndim}
-        plain |= {name: _flat(x, self.letters[name], sizes, name in differ) for name, x in rows.items()}
-        values = kernel(plain, sizes, members=members)
-        found = {name: _five_axes(value, kernel.outputs[name]) for name, value in values.items()}
-        return {name: x.swapaxes(0, 4) for name, x in found.items()} if first else found
+
+        def laid_out(letters: tuple[sp.Symbol, ...], *, own: bool) -> tuple[list[int], list[int]]:
+            """The five axes in the order of memory, those of size 1 first, and their sizes."""
+            kept = [axis[x] for x in _ORDER if x in letters]
+            if own:
+                kept = [*kept, member] if lanes else [member, *kept]
+            rest = [at for at in range(5) if at not in kept]
+            of_axis = {axis[x]: sizes[x] for x in letters} | {member: members}
+            return [*rest, *kept], [1] * len(rest) + [of_axis[at] for at in kept]
+
+        inputs: list[tuple[str, list[int], list[int] | None]] = []
+        for name in kernel.inputs:
+            order, shape = laid_out(self.letters[name], own=name in differ)
+            as_given = [shapes[name][at] for at in order]
+            inputs.append((name, order, None if as_given == shape else shape))
+        places = [laid_out(letters, own=True) for letters in kernel.outputs.values()]
+        outputs = [
+            (name, shape, [order.index(at) for at in range(5)])
+            for name, (order, shape) in zip(kernel.outputs, places, strict=True)
+        ]
+        return _Plan(
+            kernel=kernel, inputs=inputs, outputs=outputs, sizes=[sizes[x] for x in kernel.sizes], members=members
+        )
 
     def _compiled(self, differ: frozenset[str], arrays: frozenset[str], *, lanes: bool) -> Compiled:
         """For given arrays, of which members differ in some; the others are numbers."""
@@ -98,26 +142,6 @@ class Machine:
             numbers=values,
             lanes=lanes,
         )
-
-
-def _flat(
-    array: np.ndarray, letters: tuple[sp.Symbol, ...], sizes: Mapping[sp.Symbol, int], differ: bool
-) -> np.ndarray:
-    """Along its letters and, where they differ, its members."""
-    if not differ:
-        array = array[..., :1]
-    order = [_AXIS[letter] for letter in letters] + [4]
-    rest = [axis for axis in range(5) if axis not in order]
-    shape = [*(sizes[letter] for letter in letters), array.shape[4]]
-    flat = np.broadcast_to(array.transpose([*rest, *order])[(0,) * len(rest)], shape)
-    return flat if differ else flat[..., 0]
-
-
-def _five_axes(array: np.ndarray, letters: tuple[sp.Symbol, ...]) -> np.ndarray:
-    """Axes of size 1 where there is no letter, the members' last."""
-    order = sorted(range(len(letters)), key=lambda at: _AXIS[letters[at]])
-    index = tuple(slice(None) if letter in letters else None for letter in _AXIS)
-    return array.transpose([*order, len(letters)])[index]
 
 
 def machine(expressions: Mapping[str, sp.Expr], *, layout: Layout, runtime: Runtime) -> ArrayFunction:
