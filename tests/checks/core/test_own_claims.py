@@ -219,7 +219,7 @@ def test_the_documented_lemma_is_false_as_first_stated_and_holds_corrected():
     assert trial(corrected, TrainingContext(regime, level=1e-4), drop=()).verdict == "supported"
     fair = Regime().replace(prompt={"law": "iid"}, training={"steps": 50})
     assert trial(first, TrainingContext(fair, level=1e-4), drop=()).verdict == "supported"
-    assert search(corrected, THEORY, budget=60, level=1e-4).counterexample is None
+    assert search(corrected, THEORY, budget=15, level=1e-4).counterexample is None
 
 
 def test_a_loaded_claim_is_an_ordinary_claim(folder):
