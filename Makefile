@@ -43,9 +43,10 @@ mutants: setup
 	cd out/mutants && SYMPY_GROUND_TYPES=python OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children 2
 	cd out/mutants && ../../$(BIN)/mutmut results
 
-# The simulator against a loop of modules, torch.func and JAX; benchmarks/RESULTS.md keeps what it printed.
+# Reduced systems against their NumPy form, and the simulator against a loop of modules, torch.func and JAX; benchmarks/RESULTS.md keeps what it printed.
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks.reduced_systems
 	$(BIN)/python -m benchmarks.simulator
 	$(BIN)/python -m benchmarks.ensemble
 
