@@ -7,7 +7,6 @@ partial sums where it runs over the last one. So a member's numbers do not depen
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import sympy as sp
@@ -23,20 +22,26 @@ PARTIAL = 8
 _CHEAP = {"Gate", "ReLU", "LeakyReLU"}
 
 
-@dataclass(kw_only=True)
 class LoopWriter:
     """Writes statements as the source of a function."""
 
-    statements: list[Statement]
-    inputs: Mapping[str, Letters]
-    members: Mapping[str, bool]
-    outer: sp.Symbol
-    order: Mapping[sp.Symbol, int]
-    lanes: bool  # whether members are innermost; else the last letter is
-    lines: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Say for each statement when it is computed: before all members, before, within or after the outer loop."""
+    def __init__(
+        self,
+        *,
+        statements: list[Statement],
+        inputs: Mapping[str, Letters],
+        members: Mapping[str, bool],
+        outer: sp.Symbol,
+        order: Mapping[sp.Symbol, int],
+        lanes: bool,
+    ) -> None:
+        """`inputs`: the letters of the arrays that are given, `members`: in which of them members differ, `outer`: the letter of
+        the outer loop, `order`: the nesting of all. `lanes`: whether members are innermost; else the last letter is.
+        """
+        self.statements, self.inputs, self.members = statements, inputs, members
+        self.outer, self.order, self.lanes = outer, order, lanes
+        self.lines: list[str] = []
+        # When each statement is computed: before all members (0), or before, within or after the outer loop of one (1, 2, 3).
         self.last = max(self.order, key=self.order.__getitem__)
         self.by_name = {x.target: x for x in self.statements}
         self.phase: dict[str, int] = {}

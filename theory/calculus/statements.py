@@ -64,7 +64,7 @@ class Statement:
         return frozenset(identifier(x.base.label) for x in self.body.atoms(sp.Indexed))
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Reader:
     """Reads expressions into statements."""
 
@@ -138,7 +138,7 @@ class _Reader:
         self.statements[-1] = replace(last, target=target)
         self.members[target] = last.members
         named = sp.IndexedBase(target)[letters or (sp.S.Zero,)]
-        self.known = {expression: named if name == plain else name for expression, name in self.known.items()}
+        self.known.update({expression: named for expression, name in self.known.items() if name == plain})
         return True
 
     def without_totals(self, node: sp.Basic) -> sp.Expr:
