@@ -26,12 +26,11 @@ readme: setup
 	$(BIN)/python -m polyseme.checks.multi_concept.documentation out/default/results.json out/rate/results.json
 
 # Where the conditions of the claims are needed: five sweeps across their edges, some twenty minutes on two cores; after an interruption the same
-# command goes on. Then what they found, which `make readme` and the report show, and the map of docs/sweeps.md.
+# command goes on. Then the map of docs/sweeps.md; docs/examples/conditions.py reads thresholds off the tables.
 SWEEPS := width penalty phase_map noise extras
 
 sweeps: setup
 	for name in $(SWEEPS); do $(BIN)/polyseme sweep regimes/sweeps/$$name.toml --out out/sweeps/$$name || exit; done
-	$(BIN)/polyseme conditions $(SWEEPS:%=out/sweeps/%) --out regimes/sweeps/conditions.json
 	$(BIN)/polyseme map out/sweeps/phase_map --x m --y lam --show share_learned
 	cp out/sweeps/phase_map/maps/concepts_learned_are_those_foreseen-share_learned-m-lam.svg docs/phase_map.svg
 

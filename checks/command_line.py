@@ -11,7 +11,7 @@ from polyseme.checks.core.commands import falsify as search
 from polyseme.checks.core.commands import map as maps
 from polyseme.checks.core.commands import report as show
 from polyseme.checks.core.commands import verify as judge
-from polyseme.checks.multi_concept.commands import compute, conditions, draw
+from polyseme.checks.multi_concept.commands import compute, draw
 
 app = typer.Typer(
     name="polyseme",
@@ -57,7 +57,6 @@ for _command in (
     search.falsify,
     sweep.sweep,
     maps.map,
-    conditions.conditions,
     audit.audit,
 ):
     app.command()(_command)

@@ -14,8 +14,7 @@ search                what searches and property tests draw regimes from
 steps                 the steps of the argument, and which claims and figures belong to each
 theory                the theory as the core asks for it: THEORY
 audit/                the errors that an audit plants in this theory
-commands/             the commands of this theory: derive, draw, integrate, simulate, flow, certify, figures, transfer, conditions
-conditions/           how much slack the conditions of the claims have, from sweeps across their edges
+commands/             the commands of this theory: derive, draw, integrate, simulate, flow, certify, figures, transfer
 figures/              the figures of this theory
 out_of_distribution/  other laws than that of training: what a trained model does there, in theory and in simulation
 round_off/            round-off analysis: how far two computations of one quantity may be apart

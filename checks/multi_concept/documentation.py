@@ -1,4 +1,4 @@
-"""The generated parts of the pages in docs/: tables of results, of regime keys, of test laws and of conditions.
+"""The generated parts of the pages in docs/: tables of results, of regime keys and of test laws.
 
 Run by `make readme`, which also copies the figures that the pages show.
 """
@@ -6,7 +6,6 @@ Run by `make readme`, which also copies the figures that the pages show.
 import json
 import re
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,17 +14,6 @@ from typing import Any
 from polyseme.checks.core.claim import VERDICTS, Verdict
 from polyseme.checks.core.theory import step_of
 from polyseme.checks.multi_concept.claims import CLAIMS
-from polyseme.checks.multi_concept.conditions.conditions import SHIPPED, Conditions, load_conditions
-from polyseme.checks.multi_concept.conditions.formatting import (
-    FULL_HEAD,
-    SHORT_HEAD,
-    full_rows,
-    markdown,
-    provenance,
-    sentences,
-    shares_rows,
-    short_rows,
-)
 from polyseme.checks.multi_concept.out_of_distribution.models import ScenarioFacts
 from polyseme.checks.multi_concept.steps import STEPS
 from polyseme.files import write_atomic
@@ -116,39 +104,12 @@ def regime_table() -> str:
     return "\n".join(lines)
 
 
-def conditions_parts(found: Conditions) -> dict[str, str]:
-    """The generated parts of docs/conditions.md: a row for each hypothesis, every scan, the share over the width, sentences, sweeps."""
-    scans = [
-        f"**`{one.key}`** asks for {one.asked}. Values of {one.quantity}:\n\n{markdown(FULL_HEAD, full_rows(one))}"
-        for one in found.conditions
-    ]
-    return {
-        "conditions": markdown(SHORT_HEAD, short_rows(found)),
-        "found": "\n".join(f"- {sentence}" for sentence in sentences(found)),
-        "scans": "\n\n".join(scans),
-        "shares": markdown(*shares_rows(found)),
-        "sweeps": "\n".join(f"- {sentence}." for sentence in provenance(found)),
-    }
-
-
 def rewrite(page: Path, parts: Mapping[str, str]) -> None:
     """Write new contents between the markers of some parts of a page; ValueError, and no change, if a marker is missing."""
     text = page.read_text(encoding="utf-8")
     for part, content in parts.items():
         text = replaced(text, part, content)
     write_atomic(page, text)
-
-
-def write_conditions(page: Path) -> None:
-    """Rewrite the page of conditions and its figure from the measured conditions that the package ships."""
-    from polyseme.checks.core.figures.style import save_figure
-    from polyseme.checks.multi_concept.figures.conditions import conditions_figure
-
-    found = load_conditions(SHIPPED)
-    rewrite(page, conditions_parts(found))
-    with tempfile.TemporaryDirectory() as folder:
-        svg, _ = save_figure(conditions_figure(found), Path(folder), "conditions")
-        write_atomic(page.with_suffix(".svg"), svg.read_bytes())
 
 
 def replaced(text: str, part: str, content: str) -> str:
@@ -186,7 +147,6 @@ def main(results: Path, second: Path) -> None:
     drawn = dict.fromkeys(("learning_dynamics", "out_of_distribution", "thresholds"), results.parent)
     for stem, folder in (drawn | {"error_curve": second.parent}).items():
         write_atomic(DOCS / f"{stem}.svg", (folder / "figures" / f"{stem}.svg").read_bytes())
-    write_conditions(DOCS / "conditions.md")
 
 
 if __name__ == "__main__":

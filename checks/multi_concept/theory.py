@@ -7,7 +7,6 @@ from polyseme.checks.core.theory import Source, Theory
 from polyseme.checks.multi_concept.audit.plants import AUDIT
 from polyseme.checks.multi_concept.boundaries import BOUNDARIES
 from polyseme.checks.multi_concept.claims import CLAIMS
-from polyseme.checks.multi_concept.conditions.report import sections
 from polyseme.checks.multi_concept.context import TrainingContext
 from polyseme.checks.multi_concept.presentation import present
 from polyseme.checks.multi_concept.search import SEARCH
@@ -54,7 +53,6 @@ THEORY = Theory(
     boundaries=BOUNDARIES,
     present=present,
     figure_claims=FIGURE_CLAIMS,
-    sections=sections,
     sources=_SOURCES,
     libraries=("mpmath", "numpy", "python-flint", "scipy", "statsmodels", "sympy", "torch"),
     packages=("numpy", "scipy", "sympy", "torch"),

@@ -1,6 +1,5 @@
-"""The commands of this theory: derive, draw, integrate, simulate, flow, certify, figures, transfer, conditions.
+"""The commands of this theory: derive, draw, integrate, simulate, flow, certify, figures, transfer.
 
-compute     Commands that compute: derive, draw, integrate, simulate, flow, certify
-conditions  Commands about what sweeps found: conditions
-draw        Commands that show a trained model: figures, and how it does on prompts that it was not trained on
+compute  Commands that compute: derive, draw, integrate, simulate, flow, certify
+draw     Commands that show a trained model: figures, and how it does on prompts that it was not trained on
 """

@@ -1,6 +1,5 @@
 """The figures of this theory.
 
-conditions           The figure of the conditions: how much slack each has, and what sweeps say beside the closed forms
 error_curve          The figure of the error curve: what was counted, split, predicted and bounded, on a logarithmic axis
 fluctuation          SGD beside the recursion, and where the bound's hypotheses hold
 learning             learning dynamics: loss, error, attention, products

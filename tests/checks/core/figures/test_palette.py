@@ -15,8 +15,6 @@ from polyseme.checks.core.figures.graph import uses_graph
 from polyseme.checks.core.figures.margins import measured_against_allowed
 from polyseme.checks.core.figures.style import STYLE
 from polyseme.checks.core.report.palette import contrast
-from polyseme.checks.multi_concept.conditions.conditions import shipped
-from polyseme.checks.multi_concept.figures.conditions import conditions_figure
 from polyseme.checks.multi_concept.figures.error_curve import error_curve_figure
 from polyseme.checks.multi_concept.figures.fluctuation import deviation_figure, phase_figure
 from polyseme.checks.multi_concept.figures.learning import learning_dynamics
@@ -65,7 +63,6 @@ def every_figure() -> dict:
         "margins": measured_against_allowed(records),
         **sibling("test_maps").figures(),
         **sibling("test_profiles").figures(),
-        "conditions": conditions_figure(shipped()),
     }
 
 

@@ -42,7 +42,6 @@ SHOWING = (
     "polyseme.checks.multi_concept.audit",
     "polyseme.checks.multi_concept.boundaries",
     "polyseme.checks.multi_concept.commands",
-    "polyseme.checks.multi_concept.conditions",
     "polyseme.checks.multi_concept.curves",
     "polyseme.checks.multi_concept.documentation",
     "polyseme.checks.multi_concept.drawings",
