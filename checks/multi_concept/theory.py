@@ -17,6 +17,7 @@ _HERE = "polyseme.checks.multi_concept"
 _MATHEMATICS = "polyseme.theory.multi_concept"
 _SOURCES = (
     Source(package="polyseme.theory.calculus"),
+    Source(package="polyseme.theory.calculus", pattern="*.h"),  # what machine code calls
     Source(package=_MATHEMATICS, pattern="*.py"),
     *(
         Source(package=f"{_MATHEMATICS}.{name}")

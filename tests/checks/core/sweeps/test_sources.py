@@ -110,6 +110,8 @@ def test_every_module_that_a_claim_reaches_is_part_of_the_name():
     } < reached
     assert sorted(name for name in reached if MODULES[name].resolve() not in known) == []
     assert MODULES["polyseme.checks.multi_concept.theory"].resolve() in known, "it says what claims measure with"
+    headers = [file.resolve() for folder in ("theory", "sim", "checks") for file in (ROOT / folder).rglob("*.h")]
+    assert headers and set(headers) <= known, "machine code is compiled with them"
 
 
 def test_how_results_are_shown_is_not():
